@@ -1,0 +1,180 @@
+//! A session's outside: what others hold to send to it, and the budget that bounds what waits.
+//!
+//! The sender charges the budget, the transport releases it once the bytes are written. An actix
+//! mailbox counts messages and its `do_send` ignores even that, so the bound is here, in bytes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::{Message, Recipient};
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::{Close, Packet};
+
+/// One session, from any thread. Cloning is one reference count.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    session: Recipient<Command>,
+    budget: Budget,
+}
+
+/// Why a packet was not taken.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Undeliverable {
+    /// The outbox is full; the session is being cut.
+    #[error("the connection reads too slowly")]
+    Slow,
+    /// The session has ended.
+    #[error("the connection has ended")]
+    Gone,
+}
+
+impl Handle {
+    pub(crate) fn new(session: Recipient<Command>, limit: usize) -> Self {
+        let budget = Budget { waiting: AtomicUsize::new(0), limit };
+        Self { shared: Arc::new(Shared { session, budget }) }
+    }
+
+    /// Sends a packet that was framed for all its receivers.
+    ///
+    /// # Errors
+    /// It will not arrive. A session whose outbox is full is cut as [`Close::Slow`].
+    pub fn send(&self, packet: &Packet) -> Result<(), Undeliverable> {
+        if !self.shared.session.connected() {
+            return Err(Undeliverable::Gone);
+        }
+        match self.shared.budget.charge(packet.size()) {
+            Charge::Within => {
+                self.command(Command::Send(packet.clone()));
+                Ok(())
+            }
+            Charge::Exceeds => {
+                self.command(Command::Close(Close::Slow));
+                Err(Undeliverable::Slow)
+            }
+            Charge::Cut => Err(Undeliverable::Slow),
+        }
+    }
+
+    /// Sends an event; `payload` is a JSON array, its name first, with placeholders for attachments.
+    pub fn emit(&self, namespace: &str, payload: String, attachments: Vec<Bytes>) {
+        self.command(Command::Emit { namespace: namespace.into(), payload, attachments });
+    }
+
+    /// Answers the client's event `id`; `payload` is a JSON array.
+    pub fn acknowledge(&self, namespace: &str, id: u64, payload: String, attachments: Vec<Bytes>) {
+        self.command(Command::Acknowledge {
+            namespace: namespace.into(),
+            id,
+            payload,
+            attachments,
+        });
+    }
+
+    /// Ends the connection, once what waits has been sent. The stock client comes back unless the
+    /// reason forbids it.
+    pub fn close(&self, reason: Close) {
+        self.command(Command::Close(reason));
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "sent packets are bounded by the budget; the rest answers, one for one, what the client sent"
+    )]
+    fn command(&self, command: Command) {
+        self.shared.session.do_send(command);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.shared.budget.waiting.load(Ordering::Relaxed);
+        f.debug_struct("Handle").field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
+/// What a session is told from outside.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum Command {
+    /// Its size is charged already.
+    Send(Packet),
+    Emit {
+        namespace: Box<str>,
+        payload: String,
+        attachments: Vec<Bytes>,
+    },
+    Acknowledge {
+        namespace: Box<str>,
+        id: u64,
+        payload: String,
+        attachments: Vec<Bytes>,
+    },
+    Close(Close),
+}
+
+/// Bytes waiting for a connection, in its mailbox and its outbox together.
+pub(crate) struct Budget {
+    waiting: AtomicUsize,
+    limit: usize,
+}
+
+/// The budget's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Charge {
+    Within,
+    /// Too much, for the first time.
+    Exceeds,
+    /// It has been too much before; the session is on its way out.
+    Cut,
+}
+
+/// A bit far above any limit: a budget that was exceeded once stays so.
+const CUT: usize = 1 << (usize::BITS - 2);
+
+impl Budget {
+    pub(crate) fn charge(&self, bytes: usize) -> Charge {
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        if before & CUT != 0 {
+            Charge::Cut
+        } else if before.saturating_add(bytes) <= self.limit {
+            Charge::Within
+        } else if self.waiting.fetch_or(CUT, Ordering::Relaxed) & CUT != 0 {
+            Charge::Cut
+        } else {
+            Charge::Exceeds
+        }
+    }
+
+    pub(crate) fn release(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budget_is_exceeded_once_and_stays_so() {
+        let budget = Budget { waiting: AtomicUsize::new(0), limit: 10 };
+        assert_eq!(budget.charge(6), Charge::Within);
+        assert_eq!(budget.charge(4), Charge::Within);
+        budget.release(10);
+        assert_eq!(budget.charge(10), Charge::Within);
+        assert_eq!(budget.charge(1), Charge::Exceeds);
+        assert_eq!(budget.charge(1), Charge::Cut);
+        budget.release(10);
+        assert_eq!(budget.charge(1), Charge::Cut);
+    }
+}

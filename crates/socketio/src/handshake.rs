@@ -1,0 +1,129 @@
+//! The first request of a connection, as the application sees it: who asks, from where, for what.
+
+use std::net::IpAddr;
+
+use actix_http::RequestHead;
+use actix_http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use actix_web::web::Query;
+
+use crate::Config;
+use crate::origin::Cors;
+
+/// Kept until all namespaces are joined, then dropped: an idle connection does not pay for headers.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The client's address: the peer's, or what a trusted proxy says of it.
+    pub remote: Option<IpAddr>,
+    /// The host the client asked for, with its port.
+    pub host: String,
+    /// Whether the client came by TLS, as far as a trusted proxy says.
+    pub secure: bool,
+    /// Whether it is a WebSocket from the start.
+    pub websocket: bool,
+    /// All headers, cookies among them.
+    pub headers: HeaderMap,
+    /// The query's parameters, in order, decoded.
+    pub query: Vec<(String, String)>,
+}
+
+impl Handshake {
+    pub(crate) fn new(head: &RequestHead, config: &Config, websocket: bool) -> Self {
+        let peer = head.peer_addr.map(|addr| addr.ip());
+        let trusted =
+            peer.is_some_and(|ip| config.trusted_proxies.iter().any(|net| net.contains(&ip)));
+        let forwarded = |name| if trusted { last(&head.headers, name) } else { None };
+        Self {
+            remote: forwarded("x-forwarded-for").and_then(|ip| ip.parse().ok()).or(peer),
+            host: forwarded("x-forwarded-host")
+                .or_else(|| text(&head.headers, &HOST))
+                .unwrap_or_default()
+                .to_owned(),
+            secure: forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https"),
+            websocket,
+            headers: head.headers.clone(),
+            query: query(head),
+        }
+    }
+
+    /// The first value of a query parameter.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        parameter(&self.query, name)
+    }
+
+    /// A header's value, if there is exactly one and it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name);
+        let first = values.next()?;
+        if values.next().is_some() { None } else { first.to_str().ok() }
+    }
+
+    pub(crate) fn cors(&self, config: &Config) -> Option<Cors> {
+        let scheme = if self.secure { "https" } else { "http" };
+        let own = format!("{scheme}://{}", self.host);
+        // An `Origin` that is not text is one that no rule allows.
+        let origin = self.headers.get(ORIGIN).map(|value| value.to_str().unwrap_or_default());
+        config.origins.judge(origin, &own)
+    }
+}
+
+/// The query's parameters; none if it cannot be read.
+pub(crate) fn query(head: &RequestHead) -> Vec<(String, String)> {
+    Query::from_query(head.uri.query().unwrap_or_default())
+        .map(Query::into_inner)
+        .unwrap_or_default()
+}
+
+pub(crate) fn parameter<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The last entry of a list header: the one that the nearest proxy has written.
+fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get_all(name).last()?.to_str().ok()?;
+    value.rsplit(',').next().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn handshake(config: &Config) -> Handshake {
+        let request = TestRequest::with_uri("/socket.io/?EIO=4&user=a%20b")
+            .peer_addr(([10, 0, 0, 1], 4711).into())
+            .insert_header(("host", "hub.local:8080"))
+            .insert_header(("origin", "https://app.example"))
+            .insert_header(("x-forwarded-for", "6.6.6.6, 9.9.9.9"))
+            .insert_header(("x-forwarded-proto", "https"))
+            .insert_header(("x-forwarded-host", "app.example"))
+            .to_request();
+        Handshake::new(request.head(), config, false)
+    }
+
+    #[test]
+    fn forwarded_headers_count_only_from_a_trusted_proxy() {
+        let stranger = handshake(&Config::default());
+        assert_eq!(stranger.remote, Some([10, 0, 0, 1].into()));
+        assert_eq!((&*stranger.host, stranger.secure), ("hub.local:8080", false));
+        assert_eq!(stranger.cors(&Config::default()), None);
+
+        let trusting = Config {
+            trusted_proxies: vec![IpAddr::from([10, 0, 0, 1]).into()],
+            ..Config::default()
+        };
+        let proxied = handshake(&trusting);
+        assert_eq!(proxied.remote, Some([9, 9, 9, 9].into()));
+        assert_eq!((&*proxied.host, proxied.secure), ("app.example", true));
+        assert_eq!(proxied.cors(&trusting), Some(Cors::None));
+    }
+
+    #[test]
+    fn query_is_decoded() {
+        assert_eq!(handshake(&Config::default()).parameter("user"), Some("a b"));
+    }
+}

@@ -1,0 +1,90 @@
+//! The end of a session: say why, send what waits, and leave in bounded time.
+
+use std::task::{Context as Task, Poll};
+use std::time::{Duration, Instant};
+
+use protocol::{Close, Packet};
+
+use super::{Session, Transport, now};
+use crate::Application;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    pub(super) reason: Close,
+    pub(super) deadline: Instant,
+    last_words: bool,
+}
+
+impl Closing {
+    /// Whether a session that polls still has to tell its client at the next GET.
+    pub(super) fn waits_for_get(&self) -> bool {
+        self.last_words
+    }
+}
+
+/// How long an ending session may take to send what waits.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl<A: Application> Session<A> {
+    /// Begins the end. The first reason counts.
+    pub(super) fn close(&mut self, reason: Close) {
+        if self.closing.is_some() {
+            return;
+        }
+        // Who cannot or will not read gets no last words.
+        let last_words = !matches!(reason, Close::Transport | Close::Slow | Close::PingTimeout);
+        self.closing = Some(Closing { reason, deadline: now() + FAREWELL, last_words });
+        self.joining.clear();
+        match &mut self.transport {
+            Transport::WebSocket(socket) if last_words => {
+                let frame = Packet::close(reason.code(), reason.as_str());
+                self.handle.budget().charge(frame.size());
+                socket.push(frame.websocket().clone());
+            }
+            Transport::WebSocket(_) => {}
+            Transport::Polling(polling) => {
+                // The client that said goodbye expects nothing but its answer.
+                let word = if reason == Close::Client { "6" } else { "1" };
+                let told = polling.has_get() && polling.answer(Some(word)).is_some();
+                let gone = matches!(reason, Close::Client | Close::Protocol | Close::TooLarge);
+                if let Some(closing) = &mut self.closing
+                    && (told || gone)
+                {
+                    closing.last_words = false;
+                }
+            }
+        }
+    }
+
+    /// Sends what is queued; ready when the session is over.
+    pub(super) fn poll_output(&mut self, task: &mut Task<'_>, now: Instant) -> Poll<()> {
+        if let Some(closing) = self.closing {
+            if now >= closing.deadline || !closing.last_words {
+                return Poll::Ready(());
+            }
+            if let Transport::Polling(polling) = &mut self.transport {
+                return if polling.has_get() {
+                    polling.answer(Some("1"));
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                };
+            }
+        }
+        let Transport::WebSocket(socket) = &mut self.transport else {
+            self.flush_polling();
+            return if self.closing.is_some() { Poll::Ready(()) } else { Poll::Pending };
+        };
+        let mut written = 0;
+        let flushed = socket.poll_flush(task, &mut written);
+        self.handle.budget().release(written);
+        match flushed {
+            Poll::Ready(Ok(())) if self.closing.is_some() => socket.poll_end(task),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => {
+                self.close(Close::Transport);
+                Poll::Ready(())
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A session that polls: its queue, the GET that waits for it, and the WebSocket that probes to
+//! take its place.
+
+use std::collections::VecDeque;
+use std::io;
+use std::task::{Context as Task, Poll};
+use std::time::Instant;
+
+use actix::Handler;
+use actix_rt::net::TcpStream;
+use bytes::Bytes;
+use protocol::engine::{self, Item, Received, Refusal, SEPARATOR};
+use protocol::{Close, Packet};
+use tokio::sync::oneshot;
+
+use super::{Reply, Session, Transport, Visit, now};
+use crate::Application;
+use crate::transport::{Input, Socket};
+
+#[derive(Default)]
+pub(super) struct Polling {
+    queue: VecDeque<Packet>,
+    get: Option<oneshot::Sender<Reply>>,
+    probe: Option<Box<Probe>>,
+}
+
+/// A WebSocket that has yet to prove itself: `2probe`, `3probe`, then `5`.
+struct Probe {
+    socket: Socket,
+    answered: bool,
+    deadline: Instant,
+}
+
+/// What a probe has come to.
+enum Progress {
+    Waiting,
+    /// It got its answer: the client waits for its GET to return before it says the last word.
+    Answered,
+    Upgraded,
+    /// Only the WebSocket is dropped; the session goes on polling.
+    Failed,
+}
+
+impl Polling {
+    pub(super) fn push(&mut self, packet: Packet) {
+        self.queue.push_back(packet);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.probe.as_ref().map(|probe| probe.deadline)
+    }
+
+    /// Answers the waiting GET with all that is queued and `last`; returns the bytes taken from the
+    /// queue, or `None` if the client has gone meanwhile or there is nothing to answer.
+    pub(super) fn answer(&mut self, last: Option<&str>) -> Option<usize> {
+        let get = self.get.take()?;
+        let mut payload = Vec::new();
+        let mut released = 0;
+        for packet in std::mem::take(&mut self.queue) {
+            released += packet.size();
+            separate(&mut payload);
+            packet.write_polling(&mut payload);
+        }
+        if let Some(last) = last {
+            separate(&mut payload);
+            payload.extend_from_slice(last.as_bytes());
+        }
+        get.send(Reply::Payload(payload)).ok().map(|()| released)
+    }
+
+    pub(super) fn has_get(&self) -> bool {
+        self.get.is_some()
+    }
+}
+
+fn separate(payload: &mut Vec<u8>) {
+    if !payload.is_empty() {
+        payload.push(SEPARATOR);
+    }
+}
+
+impl<A: Application> Session<A> {
+    pub(super) fn poll_polling(&mut self, task: &mut Task<'_>, now: Instant) {
+        let Transport::Polling(polling) = &mut self.transport else { return };
+        if let Some(get) = &mut polling.get {
+            // The client dropped its GET: Node ends the session then, and so do the suites expect.
+            if get.poll_closed(task).is_ready() {
+                return self.close(Close::Transport);
+            }
+        }
+        let Some(probe) = &mut polling.probe else { return };
+        match probe.poll(task, now) {
+            Progress::Waiting => {}
+            Progress::Answered => {
+                self.answer_get(Some("6"));
+            }
+            Progress::Failed => polling.probe = None,
+            Progress::Upgraded => self.upgrade(task),
+        }
+    }
+
+    /// The client has moved: what is queued goes to the WebSocket, behind nothing that was polled.
+    fn upgrade(&mut self, task: &mut Task<'_>) {
+        let Transport::Polling(polling) = &mut self.transport else { return };
+        let Some(probe) = polling.probe.take() else { return };
+        let mut socket = probe.socket;
+        self.handle.budget().charge(socket.queued());
+        for packet in std::mem::take(&mut polling.queue) {
+            socket.push(packet.websocket().clone());
+        }
+        // The queue is empty by now: a GET that still waits only hears that there is nothing more.
+        polling.answer(Some("6"));
+        self.transport = Transport::WebSocket(socket);
+        self.live.upgraded();
+        // The new transport has registered no interest yet.
+        task.waker().wake_by_ref();
+    }
+
+    /// Answers a waiting GET. A client that went away meanwhile has lost what it was sent.
+    fn answer_get(&mut self, last: Option<&str>) {
+        let Transport::Polling(polling) = &mut self.transport else { return };
+        if !polling.has_get() {
+            return;
+        }
+        match polling.answer(last) {
+            Some(released) => self.handle.budget().release(released),
+            None => self.close(Close::Transport),
+        }
+    }
+
+    pub(super) fn flush_polling(&mut self) {
+        if let Transport::Polling(polling) = &self.transport
+            && !polling.queue.is_empty()
+        {
+            self.answer_get(None);
+        }
+    }
+
+    fn get(&mut self, reply: oneshot::Sender<Reply>) {
+        let Transport::Polling(polling) = &mut self.transport else {
+            return answer(reply, Reply::Refused(Refusal::BadRequest));
+        };
+        if polling.get.is_some() {
+            // One GET at a time (Engine.IO 4, "HTTP long-polling"): the first hears of the end.
+            answer(reply, Reply::BadRequest);
+            return self.close(Close::Protocol);
+        }
+        polling.get = Some(reply);
+        if polling.probe.as_ref().is_some_and(|probe| probe.answered) {
+            self.answer_get(Some("6"));
+        }
+    }
+
+    fn post(&mut self, body: &Bytes, reply: oneshot::Sender<Reply>) {
+        if matches!(self.transport, Transport::WebSocket(_)) {
+            return answer(reply, Reply::Refused(Refusal::BadRequest));
+        }
+        let now = now();
+        match self.receive(body, now) {
+            Ok(()) => answer(reply, Reply::Payload(b"ok".to_vec())),
+            Err(reason) => {
+                let rejected = match reason {
+                    Close::Client => Reply::Payload(b"ok".to_vec()),
+                    _ => Reply::BadRequest,
+                };
+                answer(reply, rejected);
+                self.close(reason);
+            }
+        }
+    }
+
+    fn receive(&mut self, body: &[u8], now: Instant) -> Result<(), Close> {
+        let body = std::str::from_utf8(body).map_err(|_| Close::Protocol)?;
+        for item in engine::payload(body) {
+            match item.map_err(|_| Close::Protocol)? {
+                Item::Text(packet) => self.connection.handle_text(packet, now)?,
+                Item::Binary(data) => self.connection.handle_binary(&data)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, stream: std::net::TcpStream, first: Bytes, early: &[u8]) {
+        let socket = TcpStream::from_std(stream).map(|stream| {
+            let mut socket = Socket::new(stream, early, self.worker.config().limits.max_payload);
+            socket.push(first);
+            socket
+        });
+        let deadline = now() + self.worker.config().upgrade_timeout;
+        match (&mut self.transport, socket) {
+            (Transport::Polling(polling), Ok(socket)) if polling.probe.is_none() => {
+                polling.probe = Some(Box::new(Probe { socket, answered: false, deadline }));
+            }
+            // A second WebSocket: opened and closed at once, as Node does; the first one stays.
+            (_, Ok(mut socket)) => {
+                let reason = Close::Protocol;
+                let frame = Packet::close(reason.code(), "another transport is in place");
+                socket.push(frame.websocket().clone());
+                actix_rt::spawn(socket.dismiss());
+            }
+            (_, Err(error)) => log::debug!("upgrade abandoned error={error}"),
+        }
+    }
+}
+
+impl Probe {
+    fn poll(&mut self, task: &mut Task<'_>, now: Instant) -> Progress {
+        if now >= self.deadline {
+            return Progress::Failed;
+        }
+        let mut progress = Progress::Waiting;
+        loop {
+            if let Poll::Ready(Err(_)) = self.flush(task) {
+                return Progress::Failed;
+            }
+            let input = match self.socket.poll_input(task) {
+                Poll::Ready(Ok(Input::Text(data))) => data,
+                Poll::Ready(_) => return Progress::Failed,
+                Poll::Pending => return progress,
+            };
+            let packet =
+                std::str::from_utf8(&input).ok().and_then(|text| engine::decode(text).ok());
+            match packet {
+                Some(Received::Ping("probe")) if !self.answered => {
+                    self.socket.push(Packet::text("3probe").websocket().clone());
+                    self.answered = true;
+                    progress = Progress::Answered;
+                }
+                Some(Received::Upgrade) if self.answered => return Progress::Upgraded,
+                _ => return Progress::Failed,
+            }
+        }
+    }
+
+    fn flush(&mut self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_flush(task, &mut 0)
+    }
+}
+
+impl<A: Application> Handler<Visit> for Session<A> {
+    type Result = ();
+
+    fn handle(&mut self, visit: Visit, _: &mut Self::Context) {
+        // Its timer may be late; the deadline is not (Engine.IO 4, "Heartbeat").
+        let over = self.closing.as_ref().is_some_and(|closing| !closing.waits_for_get())
+            || self.connection.expired(now());
+        match visit {
+            Visit::Get { reply } if over => answer(reply, Reply::Refused(Refusal::SessionUnknown)),
+            Visit::Post { reply, .. } if over || self.closing.is_some() => {
+                answer(reply, Reply::Refused(Refusal::SessionUnknown));
+            }
+            Visit::Get { reply } => self.get(reply),
+            Visit::Post { body, reply } => self.post(&body, reply),
+            Visit::Attach { .. } if self.closing.is_some() => {}
+            Visit::Attach { stream, first, early } => self.attach(stream, first, &early),
+        }
+    }
+}
+
+fn answer(reply: oneshot::Sender<Reply>, with: Reply) {
+    if reply.send(with).is_err() {
+        log::trace!("polling request gone before its answer");
+    }
+}
