@@ -4,6 +4,7 @@
 //! come to any worker, and must find the one session. The counters: one number for all workers.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -43,6 +44,12 @@ pub struct Snapshot {
     pub opened: u64,
     /// Connections ended, by reason; every reason is there.
     pub ended: Vec<(Close, u64)>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("live", &self.live()).finish_non_exhaustive()
+    }
 }
 
 impl Server {

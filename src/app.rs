@@ -1,0 +1,257 @@
+//! The wiring: the one place that knows every actor. It starts them from the inside out, so that
+//! nobody is let in before there is somebody to take them, and stops them from the outside in.
+
+mod descriptors;
+mod drain;
+mod public;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use actix::{Actor, Addr, Arbiter};
+use actix_server::ServerHandle;
+use actix_web::web::Data;
+use log::{error, info, warn};
+use thiserror::Error;
+
+use crate::admin::{self, Hub, Notifiers};
+use crate::clients::Gate;
+use crate::config::{Config, Identity, NotifierConfig};
+use crate::demo::Demo;
+use crate::metrics::Metrics;
+use crate::notifier::{Notifier, SocketError, Surroundings};
+use crate::registry::Registry;
+use crate::sequencer::Sequencer;
+
+/// Why the hub does not run. All of these are the environment's: exit code 2.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A listener's address cannot be had.
+    #[error(
+        "cannot listen on {address} ({key}): {source}; is another hub running? choose another port"
+    )]
+    Listen {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A notifier's socket cannot be opened.
+    #[error("notifier {name}: {source}")]
+    Notifier {
+        /// Its name.
+        name: String,
+        /// What libzmq says.
+        source: SocketError,
+    },
+    /// libzmq was built without CURVE.
+    #[error("this libzmq has no CURVE; build the hub as its README says")]
+    NoCurve,
+    /// Something else failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A part that cannot be replaced has stopped.
+    #[error("the {0} has stopped unexpectedly; see the log above")]
+    Broken(&'static str),
+}
+
+/// What a running hub says of itself.
+pub struct Ready {
+    /// The public listener, as bound.
+    pub public: SocketAddr,
+    /// The admin listener, as bound.
+    pub admin: SocketAddr,
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pregon: listening on http://{}, admin on http://{}", self.public, self.admin)
+    }
+}
+
+/// Runs the hub until a signal ends it. `announce` is called once it accepts connections.
+///
+/// # Errors
+/// It could not start, or a part of it broke.
+pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> Result<(), Error> {
+    if zmq::has("curve") != Some(true) {
+        return Err(Error::NoCurve);
+    }
+    let max_connections = descriptors::connections(config.server.max_connections)?;
+    let public = listen("server.listen", config.server.listen)?;
+    let admin = listen("admin.listen", config.admin.listen)?;
+    let ready = Ready { public: public.local_addr()?, admin: admin.local_addr()? };
+
+    let server = socketio::Server::new(public::socketio(&config));
+    let metrics = Metrics::new(server.clone());
+    let core = Arbiter::new();
+    let registry = start(&core, Registry::default).await?;
+    let behind = registry.clone();
+    let sequencer = start(&core, move || Sequencer::new(behind)).await?;
+    let around = Surroundings {
+        context: zmq::Context::new(),
+        registry: registry.clone(),
+        sequencer: sequencer.clone(),
+        metrics: metrics.clone(),
+    };
+
+    let notifiers = Notifiers::default();
+    for config in &config.notifiers {
+        start_notifier(&core, config.clone(), &around, &notifiers)?;
+    }
+    let mut identities = config.identities.clone();
+    let demo = if demo {
+        identities.push(Identity::Dev);
+        let (demo, notifier) = Demo::new(around.context.clone());
+        let endpoint = start_notifier(&core, notifier, &around, &notifiers)?;
+        Some(demo.start(endpoint)?)
+    } else if config.notifiers.is_empty() {
+        warn!(
+            "no notifier configured advice=\"add a [[notifier]] table: nobody can announce anything\""
+        );
+        None
+    } else {
+        None
+    };
+
+    let draining = Arc::new(AtomicBool::new(false));
+    let hub = Data::new(Hub {
+        server: server.clone(),
+        max_connections,
+        registry: registry.clone(),
+        sequencer: sequencer.clone(),
+        notifiers: notifiers.clone(),
+        metrics: metrics.clone(),
+        ready: Arc::default(),
+        draining: draining.clone(),
+        started: now(),
+    });
+    let gate = Gate {
+        server: server.clone(),
+        max_connections,
+        draining: draining.clone(),
+        registry: registry.clone(),
+        identities: identities.into(),
+        listen: ready.public,
+        metrics,
+    };
+    let public_server = public::serve(&config, public, gate, demo)?;
+    let admin_server = serve_admin(admin, hub.clone())?;
+    hub.ready.store(true, Ordering::Relaxed);
+    info!("ready public={} admin={} max_connections={max_connections}", ready.public, ready.admin);
+    announce(&ready);
+
+    let outcome = tokio::select! {
+        signal = drain::signal() => {
+            info!("shutting down signal={}", signal?);
+            Ok(())
+        }
+        broken = broken(&registry, &sequencer) => Err(Error::Broken(broken)),
+    };
+    draining.store(true, Ordering::Relaxed);
+    drain::drain(&server, &registry, [&public_server, &admin_server]).await;
+    outcome
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener =
+        TcpListener::bind(address).map_err(|source| Error::Listen { key, address, source })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Starts an actor on an arbiter, and gives its address.
+async fn start<A: Actor<Context = actix::Context<A>>>(
+    on: &Arbiter,
+    make: impl FnOnce() -> A + Send + 'static,
+) -> io::Result<Addr<A>> {
+    let (address, started) = tokio::sync::oneshot::channel();
+    on.spawn_fn(move || {
+        // Unbounded in messages: each sender bounds itself, as said at its sending.
+        let actor = A::create(|ctx| {
+            ctx.set_mailbox_capacity(0);
+            make()
+        });
+        if address.send(actor).is_err() {
+            error!("an actor was started for nobody");
+        }
+    });
+    started.await.map_err(|_| io::Error::other("an arbiter has stopped"))
+}
+
+/// Opens a notifier's socket here, so that an address that is taken is known at once, and starts it
+/// where messages come in. Returns where it is really bound or connected.
+fn start_notifier(
+    on: &Arbiter,
+    config: NotifierConfig,
+    around: &Surroundings,
+    notifiers: &Notifiers,
+) -> Result<String, Error> {
+    let name = config.name.clone();
+    let notifier = Notifier::open(config.clone(), around.clone())
+        .map_err(|source| Error::Notifier { name: name.clone(), source })?;
+    let endpoint = notifier.endpoint().unwrap_or_default();
+    let (around, notifiers) = (around.clone(), notifiers.clone());
+    on.spawn_fn(move || {
+        actix::spawn(watch(name, config, around, notifiers, notifier));
+    });
+    Ok(endpoint)
+}
+
+/// Runs a notifier, and starts it anew should it panic: its message is lost, the others are not.
+async fn watch(
+    name: String,
+    config: NotifierConfig,
+    around: Surroundings,
+    notifiers: Notifiers,
+    mut notifier: Notifier,
+) {
+    loop {
+        let context = actix::Context::new();
+        notifiers.lock().insert(name.clone(), actix::AsyncContext::address(&context));
+        let ended = actix::spawn(context.into_future(notifier)).await;
+        if ended.is_ok() {
+            return;
+        }
+        error!("notifier panicked notifier={name} next=\"started anew in a second\"");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        notifier = Notifier::new(config.clone(), around.clone());
+    }
+}
+
+fn serve_admin(listener: TcpListener, hub: Data<Hub>) -> io::Result<ServerHandle> {
+    let app = move || {
+        actix_web::App::new()
+            .wrap(actix_web::middleware::from_fn(admin::guard))
+            .configure(admin::configure(hub.clone()))
+    };
+    let server = actix_web::HttpServer::new(app).workers(1).disable_signals().listen(listener)?;
+    let server = server.run();
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok(handle)
+}
+
+/// Waits until a part stops that cannot be replaced: who is here is known nowhere else.
+async fn broken(registry: &Addr<Registry>, sequencer: &Addr<Sequencer>) -> &'static str {
+    let mut every = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        every.tick().await;
+        if !registry.connected() {
+            return "registry";
+        }
+        if !sequencer.connected() {
+            return "sequencer";
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the start of the hub")]
+fn now() -> Instant {
+    Instant::now()
+}

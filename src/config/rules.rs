@@ -1,0 +1,199 @@
+//! What must hold of settings, one by one and between them; each with the sentence for whoever broke it.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Mistake;
+use super::section::Placed;
+use super::tables::{Identity, NotifierConfig, Server};
+use super::value::Size;
+
+pub(super) fn path(path: &String) -> Result<(), String> {
+    if path.starts_with('/') && path.ends_with('/') && !path.contains(['{', '}', '?', '#', ' ']) {
+        Ok(())
+    } else {
+        Err(format!("{path:?} must begin and end with a slash, as \"/socket.io/\""))
+    }
+}
+
+pub(super) fn origins(origins: &Vec<String>) -> Result<(), String> {
+    let valid = |origin: &str| {
+        origin == "*"
+            || origin.split_once("://").is_some_and(|(scheme, host)| {
+                matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
+            })
+    };
+    match origins.iter().find(|origin| !valid(origin)) {
+        Some(bad) => {
+            Err(format!("{bad:?} is no origin; write scheme://host, as \"https://app.example\""))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) fn transports(transports: &Vec<String>) -> Result<(), String> {
+    let unknown = transports.iter().find(|one| !matches!(one.as_str(), "polling" | "websocket"));
+    match unknown {
+        Some(other) => Err(format!("{other:?} is none of polling, websocket")),
+        None if transports.is_empty() => Err("name at least one of polling, websocket".to_owned()),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn positive(duration: &Duration) -> Result<(), String> {
+    if duration.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(()) }
+}
+
+pub(super) fn some_bytes(Size(bytes): &Size) -> Result<(), String> {
+    if *bytes < 128 { Err(format!("{bytes} bytes hold no message; at least 128")) } else { Ok(()) }
+}
+
+pub(super) fn name(name: &String) -> Result<(), String> {
+    let valid = (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if valid { Ok(()) } else { Err(format!("{name:?} must be 1 to 64 letters, digits, - _ or .")) }
+}
+
+pub(super) fn endpoints(endpoints: &Vec<String>) -> Result<(), String> {
+    endpoints.iter().try_for_each(|one| endpoint(one))
+}
+
+pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
+    match endpoint.split_once("://") {
+        Some(("tcp", rest))
+            if rest.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && (port == "*" || port.parse::<u16>().is_ok())
+            }) =>
+        {
+            Ok(())
+        }
+        Some(("ipc", rest)) if !rest.is_empty() => Ok(()),
+        _ => Err(format!("{endpoint:?} is no endpoint; write tcp://host:port or ipc:///path")),
+    }
+}
+
+pub(super) fn prefixes(prefixes: &Vec<String>) -> Result<(), String> {
+    let valid = |one: &String| one.starts_with("u/") || one.starts_with("g/") || one == "all/";
+    match prefixes.iter().find(|one| !valid(one)) {
+        Some(bad) => Err(format!("{bad:?} begins no address; write u/…, g/… or all/")),
+        None => Ok(()),
+    }
+}
+
+/// A bind that others can reach takes messages from anyone, unless CURVE says from whom.
+pub(super) fn secure(bind: &str, insecure: bool) -> Result<(), String> {
+    let Some(host) = bind.strip_prefix("tcp://") else { return Ok(()) };
+    if names_loopback(host) || insecure {
+        Ok(())
+    } else {
+        Err("anyone who reaches it could notify anyone: bind to 127.0.0.1, or say insecure = true"
+            .to_owned())
+    }
+}
+
+/// Whether `host` or `host:port` names this machine alone.
+pub fn names_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+pub(super) fn filter(level: &String) -> Result<(), String> {
+    env_filter::Builder::new()
+        .try_parse(level)
+        .map(|_| ())
+        .map_err(|error| format!("no log filter: {error}; write error, warn, info, debug or trace"))
+}
+
+pub(super) fn identities(
+    identities: &[Placed<Identity>],
+    server: &Server,
+    demo: bool,
+    mistakes: &mut Vec<Mistake>,
+) {
+    if identities.is_empty() && !demo {
+        let source = super::tree::Source::Default;
+        mistakes.push(source.mistake(
+            "identity",
+            "none; say who a browser belongs to, as [[identity]] with preset = \"dev\"",
+        ));
+    }
+    let dev = demo || identities.iter().any(|one| one.value == Identity::Dev);
+    if dev && !server.config.listen.ip().is_loopback() {
+        mistakes.push(server.listen.mistake(
+            "server.listen",
+            "identity \"dev\" believes everyone, so the hub must listen on loopback (127.0.0.1)",
+        ));
+    }
+}
+
+pub(super) fn listeners(
+    server: &Server,
+    admin: &Placed<std::net::SocketAddr>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    if !admin.value.ip().is_loopback() {
+        let message =
+            "outside loopback it needs a token, which is not available yet; listen on 127.0.0.1";
+        mistakes.push(admin.source.mistake("admin.listen", message));
+    }
+    if admin.value == server.config.listen && admin.value.port() != 0 {
+        mistakes.push(
+            admin.source.mistake("admin.listen", "the same as server.listen; choose another port"),
+        );
+    }
+}
+
+pub(super) fn notifiers(
+    notifiers: &[Placed<NotifierConfig>],
+    outbox: usize,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let mut names = HashSet::new();
+    for Placed { value: notifier, source } in notifiers {
+        if !notifier.name.is_empty() && !names.insert(&notifier.name) {
+            let message = format!("{:?} is taken by another notifier", notifier.name);
+            mistakes.push(source.mistake("notifier.name", message));
+        }
+        // One message must fit an empty outbox, with what the hub adds to it.
+        if notifier.max_message + 2048 > outbox {
+            let message = format!(
+                "{} bytes do not fit socketio.outbox, {outbox} bytes",
+                notifier.max_message
+            );
+            mistakes.push(source.mistake("notifier.max_message", message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_hosts_are_told_from_others() {
+        let loopback =
+            ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.1.2.3:80", "[::1]:8080", "[::1]"];
+        for host in loopback {
+            assert!(names_loopback(host), "{host}");
+        }
+        let others = [
+            "",
+            "example.org",
+            "localhost.evil.example",
+            "10.0.0.1:80",
+            "[fe80::1]:80",
+            "*:5555",
+            "127.0.0.1.evil.example",
+        ];
+        for host in others {
+            assert!(!names_loopback(host), "{host}");
+        }
+    }
+}

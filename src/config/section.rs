@@ -1,0 +1,135 @@
+//! One table of the settings while it is read: each key is taken once, each mistake noted, and what is
+//! left over at the end is unknown.
+
+use super::Mistake;
+use super::tree::{Node, Source, Table, Tree, Value};
+use super::value::Setting;
+
+pub(super) struct Section<'a> {
+    name: String,
+    /// Where the table begins; for what is missing from it.
+    source: Source,
+    left: Table,
+    known: Vec<&'static str>,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+/// A value and where it was written, for rules that look at several.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) source: Source,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(name: &str, node: Option<Node>, mistakes: &'a mut Vec<Mistake>) -> Self {
+        let (left, source) = match node {
+            None => (Table::new(), Source::Default),
+            Some(Node { value: Value::Table(table), source }) => (table, source),
+            Some(Node { value, source }) => {
+                let message = format!("expected a table, found {}", value.kind());
+                mistakes.push(source.mistake(name, message));
+                (Table::new(), source)
+            }
+        };
+        Self { name: name.to_owned(), source, left, known: Vec::new(), mistakes }
+    }
+
+    /// A setting, or its default.
+    pub(super) fn take<T: Setting>(&mut self, key: &'static str, default: T) -> Placed<T> {
+        self.take_if(key, default, |_| Ok(()))
+    }
+
+    /// A setting that must pass a test, or its default.
+    pub(super) fn take_if<T: Setting>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        test: impl Fn(&T) -> Result<(), String>,
+    ) -> Placed<T> {
+        let Some(node) = self.remove(key) else {
+            return Placed { value: default, source: self.source.clone() };
+        };
+        match T::read(&node).and_then(|value| test(&value).map(|()| value)) {
+            Ok(value) => Placed { value, source: node.source },
+            Err(message) => {
+                self.mistake(&node.source, key, message);
+                Placed { value: default, source: node.source }
+            }
+        }
+    }
+
+    /// A setting that is one of a few words.
+    pub(super) fn choose<T: Clone>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        words: &[(&str, Option<T>)],
+    ) -> Placed<T> {
+        let Some(node) = self.remove(key) else {
+            return Placed { value: default, source: self.source.clone() };
+        };
+        let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let message = match String::read(&node) {
+            Err(message) => message,
+            Ok(text) => match words.iter().find(|(word, _)| *word == text) {
+                Some((_, Some(value))) => {
+                    return Placed { value: value.clone(), source: node.source };
+                }
+                Some((word, None)) => format!("{word:?} is not available yet"),
+                None => format!("{text:?} is none of {}", all()),
+            },
+        };
+        self.mistake(&node.source, key, message);
+        Placed { value: default, source: node.source }
+    }
+
+    /// A setting of a part that does not exist yet: known, and refused unless it says what holds
+    /// anyway, written as TOML.
+    pub(super) fn later(&mut self, key: &'static str, default: &str) {
+        let Some(node) = self.remove(key) else { return };
+        let mut usual = Tree::default();
+        usual.merge_set(&format!("default={default}"), self.mistakes);
+        if usual.root.get("default") != Some(&node) {
+            let message = format!("not available yet; leave it out (it is {default})");
+            self.mistake(&node.source, key, message);
+        }
+    }
+
+    /// Whether the key is written at all.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.left.contains_key(key)
+    }
+
+    /// Where the table begins.
+    pub(super) fn source(&self) -> Source {
+        self.source.clone()
+    }
+
+    /// Notes a mistake in the value of `key`.
+    pub(super) fn mistake(&mut self, source: &Source, key: &str, message: impl Into<String>) {
+        self.mistakes.push(source.mistake(format!("{}.{key}", self.name), message));
+    }
+
+    /// Everything has been taken: what is left is unknown.
+    pub(super) fn finish(self) {
+        for (key, node) in &self.left {
+            let near = self
+                .known
+                .iter()
+                .map(|known| (strsim::damerau_levenshtein(known, key), known))
+                .filter(|(distance, _)| *distance <= 2)
+                .min();
+            let message = match near {
+                Some((_, known)) => format!("unknown key; did you mean {known:?}?"),
+                None => format!("unknown key; [{}] has {}", self.name, self.known.join(", ")),
+            };
+            self.mistakes.push(node.source.mistake(format!("{}.{key}", self.name), message));
+        }
+    }
+
+    fn remove(&mut self, key: &'static str) -> Option<Node> {
+        self.known.push(key);
+        self.left.remove(key)
+    }
+}

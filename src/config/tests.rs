@@ -1,0 +1,160 @@
+//! Settings as users write them, and what they are told.
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, Vec<String>> {
+    read_with(text, &[], &[])
+}
+
+fn read_with(
+    text: &str,
+    environment: &[(&str, &str)],
+    set: &[&str],
+) -> Result<Config, Vec<String>> {
+    let mut mistakes = Vec::new();
+    let mut tree = Tree::default();
+    tree.merge_file(Path::new("config.toml"), text, &mut mistakes);
+    let variables = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    tree.merge_environment(variables, &mut mistakes);
+    for pair in set {
+        tree.merge_set(pair, &mut mistakes);
+    }
+    let config = tables::read(tree, false, &mut mistakes);
+    mistakes.sort_by_key(|mistake| mistake.line);
+    if mistakes.is_empty() {
+        Ok(config)
+    } else {
+        Err(mistakes.iter().map(Mistake::to_string).collect())
+    }
+}
+
+const DEV: &str = "[[identity]]\npreset = \"dev\"\n";
+
+/// What one mistake is told as; there must be just one.
+fn mistake(text: &str) -> String {
+    let mistakes = read(&format!("{text}\n{DEV}")).err().unwrap_or_default();
+    assert_eq!(mistakes.len(), 1, "{mistakes:#?}");
+    mistakes[0].clone()
+}
+
+#[test]
+fn shipped_file_is_valid_and_says_the_defaults() {
+    let shipped = read(include_str!("../../config.toml")).unwrap();
+    let defaults = read(DEV).unwrap();
+    assert_eq!(format!("{shipped:?}"), format!("{defaults:?}"));
+}
+
+/// Each commented line of the shipped file is a key that exists, too.
+#[test]
+fn shipped_file_is_valid_with_every_line_active() {
+    let text = include_str!("../../config.toml");
+    let active: String = text
+        .lines()
+        .map(|line| line.strip_prefix("#:").map_or(line, str::trim_start).to_owned() + "\n")
+        .collect();
+    assert!(active.matches("\n[").count() >= 8, "the file has lost its tables");
+    let mistakes = read(&active).err().unwrap_or_default();
+    let wrong: Vec<_> = mistakes.iter().filter(|one| !one.contains("not available yet")).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn mistakes_say_where_and_what_would_be_right() {
+    let cases = [
+        (
+            "[server]\nlistne = \"127.0.0.1:1\"",
+            "config.toml:2: server.listne: unknown key; did you mean \"listen\"?",
+        ),
+        (
+            "[server]\nlisten = \"localhost\"",
+            "config.toml:2: server.listen: \"localhost\" is no address to listen on; write host:port, as \"127.0.0.1:8080\"",
+        ),
+        (
+            "[socketio]\nping_interval = \"soon\"",
+            "config.toml:2: socketio.ping_interval: \"soon\" is no duration; write a duration like \"25s\", \"10m\", \"24h\", or whole seconds",
+        ),
+        (
+            "[socketio]\nallow_eio3 = true",
+            "config.toml:2: socketio.allow_eio3: not available yet; leave it out (it is false)",
+        ),
+        ("[sever]", "config.toml:1: sever: unknown table; did you mean [server]?"),
+        (
+            "[inbox]\nstore = \"redis\"",
+            "config.toml:2: inbox.store: \"redis\" is not available yet",
+        ),
+        ("[log]\nformat = \"xml\"", "config.toml:2: log.format: \"xml\" is none of text, json"),
+        (
+            "[admin]\nlisten = \"0.0.0.0:1\"",
+            "config.toml:2: admin.listen: outside loopback it needs a token, which is not available yet; listen on 127.0.0.1",
+        ),
+        (
+            "[server]\nlisten = \"0.0.0.0:1\"",
+            "config.toml:2: server.listen: identity \"dev\" believes everyone, so the hub must listen on loopback (127.0.0.1)",
+        ),
+        (
+            "[[notifier]]\ntype = \"pull\"\nbind = \"tcp://127.0.0.1:1\"",
+            "config.toml:1: notifier.name: missing; give it one, as log and metrics call it by that",
+        ),
+        (
+            "[[notifier]]\nname = \"a\"\nbind = \"tcp://0.0.0.0:1\"",
+            "config.toml:3: notifier.bind: anyone who reaches it could notify anyone: bind to 127.0.0.1, or say insecure = true",
+        ),
+        (
+            "[[notifier]]\nname = \"a\"",
+            "config.toml:1: notifier.connect: missing; say connect = [\"tcp://…\"] or bind = \"tcp://…\"",
+        ),
+        (
+            "[[notifier]]\nname = \"a\"\nconnect = [\"http://x\"]",
+            "config.toml:3: notifier.connect: \"http://x\" is no endpoint; write tcp://host:port or ipc:///path\nnotifier",
+        ),
+    ];
+    for (text, expected) in cases {
+        if let Some(first) = expected.strip_suffix("\nnotifier") {
+            // What cannot be read counts as missing too.
+            let mistakes = read(&format!("{text}\n{DEV}")).err().unwrap_or_default();
+            assert!(mistakes.contains(&first.to_owned()), "{mistakes:#?}");
+        } else {
+            assert_eq!(mistake(text), expected);
+        }
+    }
+}
+
+#[test]
+fn identity_must_be_said() {
+    assert_eq!(read("").err().unwrap_or_default().len(), 1);
+    assert!(read("[[identity]]").err().unwrap_or_default()[0].contains("missing"));
+    assert!(
+        read("[[identity]]\npreset = \"beaker\"").err().unwrap_or_default()[0]
+            .contains("not available yet")
+    );
+}
+
+#[test]
+fn syntax_errors_do_not_hide_the_other_mistakes() {
+    let mistakes = read(&format!("[server]\nworkers = = 1\n{DEV}[log]\nlevl = \"info\"\n")).err();
+    let mistakes = mistakes.unwrap_or_default();
+    assert!(mistakes.len() >= 2, "{mistakes:#?}");
+    assert!(mistakes.iter().any(|one| one.starts_with("config.toml:2: ")), "{mistakes:#?}");
+    assert!(mistakes.iter().any(|one| one.contains("did you mean \"level\"?")), "{mistakes:#?}");
+}
+
+#[test]
+fn environment_wins_over_the_file_and_set_over_both() {
+    let text = format!("[server]\nworkers = 1\npath = \"/a/\"\n[log]\nlevel = \"warn\"\n{DEV}");
+    let environment =
+        [("PREGON__SERVER__WORKERS", "2"), ("PREGON__SERVER__PATH", "/b/"), ("HOME", "x")];
+    let config = read_with(&text, &environment, &["server.workers=3"]).unwrap();
+    assert_eq!(
+        (config.server.workers, &*config.server.path, &*config.log.level),
+        (3, "/b/", "warn")
+    );
+    let mistakes = read_with(&text, &[("PREGON__SERVER__WORKER", "2")], &["log.level"]).err();
+    let mistakes = mistakes.unwrap_or_default();
+    let expected =
+        "environment PREGON__SERVER__WORKER: server.worker: unknown key; did you mean \"workers\"?";
+    assert!(mistakes.iter().any(|one| one == expected), "{mistakes:#?}");
+    assert!(
+        mistakes.iter().any(|one| one.contains("write it as table.key=value")),
+        "{mistakes:#?}"
+    );
+}

@@ -1,0 +1,167 @@
+//! The names of all metrics, in one place. Labels have few values: never a user, never an id.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// The hub's metrics. Cloning shares them: counters are shared state, since a message for each
+/// increment would be absurd.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    families: Families,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Families {
+    received: Family<ByNotifier, Counter>,
+    refused: Family<ByNotifierAndReason, Counter>,
+    notifications: Family<ByNotifierAndOutcome, Counter>,
+    deliveries: Family<ByNotifier, Counter>,
+    turned_away: Family<ByReason, Counter>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
+struct ByNotifier {
+    notifier: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
+struct ByNotifierAndReason {
+    notifier: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
+struct ByNotifierAndOutcome {
+    notifier: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
+struct ByReason {
+    reason: &'static str,
+}
+
+impl Metrics {
+    /// All metrics; those of the Socket.IO server are read from it when they are asked for.
+    pub fn new(server: socketio::Server) -> Self {
+        let families = Families::default();
+        let mut registry = Registry::with_prefix("pregon");
+        registry.register(
+            "messages_received",
+            "Messages received from a notifier",
+            families.received.clone(),
+        );
+        registry.register(
+            "messages_refused",
+            "Messages refused, by reason",
+            families.refused.clone(),
+        );
+        registry.register(
+            "notifications",
+            "Notifications by outcome: delivered to somebody, absent (nobody there), duplicate",
+            families.notifications.clone(),
+        );
+        registry.register(
+            "deliveries",
+            "Notifications times the connections that took them",
+            families.deliveries.clone(),
+        );
+        registry.register(
+            "clients_turned_away",
+            "Handshakes and joins turned away, by reason",
+            families.turned_away.clone(),
+        );
+        registry.register_collector(Box::new(Connections { server }));
+        Self { registry: Arc::new(registry), families }
+    }
+
+    /// The text of `/metrics`.
+    ///
+    /// # Errors
+    /// Never: writing to a string does not fail.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// Messages received from that notifier.
+    pub fn received(&self, notifier: &str) -> Counter {
+        self.families.received.get_or_create_owned(&by_notifier(notifier))
+    }
+
+    /// Its messages refused for that reason.
+    pub fn refused(&self, notifier: &str, reason: &'static str) -> Counter {
+        let labels = ByNotifierAndReason { notifier: notifier.to_owned(), reason };
+        self.families.refused.get_or_create_owned(&labels)
+    }
+
+    /// Its notifications with that outcome.
+    pub fn notifications(&self, notifier: &str, outcome: &'static str) -> Counter {
+        let labels = ByNotifierAndOutcome { notifier: notifier.to_owned(), outcome };
+        self.families.notifications.get_or_create_owned(&labels)
+    }
+
+    /// Connections that took its notifications.
+    pub fn deliveries(&self, notifier: &str) -> Counter {
+        self.families.deliveries.get_or_create_owned(&by_notifier(notifier))
+    }
+
+    /// Clients turned away for that reason.
+    pub fn turned_away(&self, reason: &'static str) -> Counter {
+        self.families.turned_away.get_or_create_owned(&ByReason { reason })
+    }
+}
+
+fn by_notifier(notifier: &str) -> ByNotifier {
+    ByNotifier { notifier: notifier.to_owned() }
+}
+
+/// What the Socket.IO server counts itself.
+#[derive(Debug)]
+struct Connections {
+    server: socketio::Server,
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let now = self.server.snapshot();
+        let gauge = ConstGauge::new(0_i64);
+        let mut live = encoder.encode_descriptor(
+            "connections",
+            "Live connections",
+            None,
+            gauge.metric_type(),
+        )?;
+        for (transport, n) in [("polling", now.polling), ("websocket", now.websocket)] {
+            let n = ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX));
+            n.encode(live.encode_family(&[("transport", transport)])?)?;
+        }
+        let opened = ConstCounter::new(now.opened);
+        let encoder_opened = encoder.encode_descriptor(
+            "connections_opened",
+            "Connections opened",
+            None,
+            opened.metric_type(),
+        )?;
+        opened.encode(encoder_opened)?;
+        let mut ended = encoder.encode_descriptor(
+            "connections_ended",
+            "Connections ended, by reason",
+            None,
+            opened.metric_type(),
+        )?;
+        for (reason, n) in now.ended {
+            let n = ConstCounter::new(n);
+            n.encode(ended.encode_family(&[("reason", reason.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
