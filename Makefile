@@ -33,7 +33,7 @@ test-rust:
 test-e2e: node_modules/.done .venv/.done $(CHROMIUM)
 	cargo build --locked
 	PREGON=$(abspath $(TARGET))/debug/pregon PYTHON=$(abspath $(PYTHON)) CHROMIUM=$(CHROMIUM) \
-		node --test --test-concurrency=1 'tests/e2e/*.test.mjs'
+		node --test --test-concurrency=1 $(sort $(wildcard tests/e2e/*.test.mjs))
 
 lint: ## formatting, clippy, documentation, scripts
 	cargo fmt --all --check

@@ -154,7 +154,7 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
         broken = broken(&registry, &sequencer) => Err(Error::Broken(broken)),
     };
     draining.store(true, Ordering::Relaxed);
-    drain::drain(&server, &registry, [&public_server, &admin_server]).await;
+    drain::drain(&server, &registry, &notifiers, [&public_server, &admin_server]).await;
     outcome
 }
 

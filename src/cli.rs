@@ -2,11 +2,7 @@
 //!
 //! 0 fine, 1 "no", 2 the environment (a port is taken, nobody answers), 64 usage or settings.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "this is what a command line is for"
-)]
+#![expect(clippy::print_stderr, reason = "this is what a command line is for")]
 
 pub mod listen;
 pub mod log;

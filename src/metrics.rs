@@ -78,6 +78,10 @@ impl Metrics {
             "Handshakes and joins turned away, by reason",
             families.turned_away.clone(),
         );
+        for reason in TURNED_AWAY {
+            // So that a graph begins with 0, not with the first event.
+            drop(families.turned_away.get_or_create(&ByReason { reason }));
+        }
         registry.register_collector(Box::new(Connections { server }));
         Self { registry: Arc::new(registry), families }
     }
@@ -119,6 +123,9 @@ impl Metrics {
         self.families.turned_away.get_or_create_owned(&ByReason { reason })
     }
 }
+
+/// What the parts that exist can say to a client.
+const TURNED_AWAY: [&str; 6] = ["origin", "malformed", "bad_id", "no_user", "too_many", "draining"];
 
 fn by_notifier(notifier: &str) -> ByNotifier {
     ByNotifier { notifier: notifier.to_owned() }

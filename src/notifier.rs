@@ -17,8 +17,9 @@ mod subscriptions;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::config::{NotifierConfig, Subscribe, Transport};
 use crate::metrics::Metrics;
@@ -42,6 +43,8 @@ pub struct Notifier {
     /// Of `sub` with `subscribe = "each"`: what anybody here could hear.
     subscriptions: Option<Subscriptions>,
     state: State,
+    /// Asked to fall silent: told when it has.
+    quiet: Option<oneshot::Sender<()>>,
 }
 
 /// What a notifier needs of the hub.
@@ -71,6 +74,7 @@ impl Notifier {
             sequencer: around.sequencer,
             subscriptions: subscribe_each.then(Subscriptions::default),
             state: State::default(),
+            quiet: None,
         }
     }
 
@@ -107,6 +111,21 @@ impl Handler<Interest> for Notifier {
         if let Some(subscriptions) = &mut self.subscriptions {
             subscriptions.note(interest, now());
         }
+    }
+}
+
+/// Stops reading, as the hub goes down. The answer comes when nothing is on its way any more.
+#[derive(Message)]
+#[rtype(result = "Result<(), oneshot::error::RecvError>")]
+pub struct FallSilent;
+
+impl Handler<FallSilent> for Notifier {
+    type Result = ResponseFuture<Result<(), oneshot::error::RecvError>>;
+
+    fn handle(&mut self, FallSilent: FallSilent, _: &mut Self::Context) -> Self::Result {
+        let (quiet, silent) = oneshot::channel();
+        self.quiet = Some(quiet);
+        Box::pin(silent)
     }
 }
 

@@ -9,7 +9,7 @@ use super::section::Placed;
 use super::tables::{Identity, NotifierConfig, Server};
 use super::value::Size;
 
-pub(super) fn path(path: &String) -> Result<(), String> {
+pub(super) fn path(path: &str) -> Result<(), String> {
     if path.starts_with('/') && path.ends_with('/') && !path.contains(['{', '}', '?', '#', ' ']) {
         Ok(())
     } else {
@@ -17,7 +17,7 @@ pub(super) fn path(path: &String) -> Result<(), String> {
     }
 }
 
-pub(super) fn origins(origins: &Vec<String>) -> Result<(), String> {
+pub(super) fn origins(origins: &[String]) -> Result<(), String> {
     let valid = |origin: &str| {
         origin == "*"
             || origin.split_once("://").is_some_and(|(scheme, host)| {
@@ -32,7 +32,7 @@ pub(super) fn origins(origins: &Vec<String>) -> Result<(), String> {
     }
 }
 
-pub(super) fn transports(transports: &Vec<String>) -> Result<(), String> {
+pub(super) fn transports(transports: &[String]) -> Result<(), String> {
     let unknown = transports.iter().find(|one| !matches!(one.as_str(), "polling" | "websocket"));
     match unknown {
         Some(other) => Err(format!("{other:?} is none of polling, websocket")),
@@ -49,7 +49,7 @@ pub(super) fn some_bytes(Size(bytes): &Size) -> Result<(), String> {
     if *bytes < 128 { Err(format!("{bytes} bytes hold no message; at least 128")) } else { Ok(()) }
 }
 
-pub(super) fn name(name: &String) -> Result<(), String> {
+pub(super) fn name(name: &str) -> Result<(), String> {
     let valid = (1..=64).contains(&name.len())
         && name
             .bytes()
@@ -57,7 +57,7 @@ pub(super) fn name(name: &String) -> Result<(), String> {
     if valid { Ok(()) } else { Err(format!("{name:?} must be 1 to 64 letters, digits, - _ or .")) }
 }
 
-pub(super) fn endpoints(endpoints: &Vec<String>) -> Result<(), String> {
+pub(super) fn endpoints(endpoints: &[String]) -> Result<(), String> {
     endpoints.iter().try_for_each(|one| endpoint(one))
 }
 
@@ -75,7 +75,7 @@ pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
     }
 }
 
-pub(super) fn prefixes(prefixes: &Vec<String>) -> Result<(), String> {
+pub(super) fn prefixes(prefixes: &[String]) -> Result<(), String> {
     let valid = |one: &String| one.starts_with("u/") || one.starts_with("g/") || one == "all/";
     match prefixes.iter().find(|one| !valid(one)) {
         Some(bad) => Err(format!("{bad:?} begins no address; write u/…, g/… or all/")),
@@ -104,7 +104,7 @@ pub fn names_loopback(host: &str) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-pub(super) fn filter(level: &String) -> Result<(), String> {
+pub(super) fn filter(level: &str) -> Result<(), String> {
     env_filter::Builder::new()
         .try_parse(level)
         .map(|_| ())
@@ -117,7 +117,9 @@ pub(super) fn identities(
     demo: bool,
     mistakes: &mut Vec<Mistake>,
 ) {
-    if identities.is_empty() && !demo {
+    // An [identity] that could not be read is a mistake already.
+    let unread = mistakes.iter().any(|mistake| mistake.key.starts_with("identity"));
+    if identities.is_empty() && !demo && !unread {
         let source = super::tree::Source::Default;
         mistakes.push(source.mistake(
             "identity",

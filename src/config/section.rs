@@ -1,6 +1,8 @@
 //! One table of the settings while it is read: each key is taken once, each mistake noted, and what is
 //! left over at the end is unknown.
 
+use std::borrow::Borrow;
+
 use super::Mistake;
 use super::tree::{Node, Source, Table, Tree, Value};
 use super::value::Setting;
@@ -37,20 +39,20 @@ impl<'a> Section<'a> {
 
     /// A setting, or its default.
     pub(super) fn take<T: Setting>(&mut self, key: &'static str, default: T) -> Placed<T> {
-        self.take_if(key, default, |_| Ok(()))
+        self.take_if(key, default, |_: &T| Ok(()))
     }
 
     /// A setting that must pass a test, or its default.
-    pub(super) fn take_if<T: Setting>(
+    pub(super) fn take_if<T: Setting + Borrow<B>, B: ?Sized>(
         &mut self,
         key: &'static str,
         default: T,
-        test: impl Fn(&T) -> Result<(), String>,
+        test: impl Fn(&B) -> Result<(), String>,
     ) -> Placed<T> {
         let Some(node) = self.remove(key) else {
             return Placed { value: default, source: self.source.clone() };
         };
-        match T::read(&node).and_then(|value| test(&value).map(|()| value)) {
+        match T::read(&node).and_then(|value| test(value.borrow()).map(|()| value)) {
             Ok(value) => Placed { value, source: node.source },
             Err(message) => {
                 self.mistake(&node.source, key, message);

@@ -278,7 +278,7 @@ fn identity(mut section: Section<'_>) -> Placed<Identity> {
 }
 
 /// Keys that no available preset has a use for.
-const IDENTITY_KEYS: [(&str, &str); 18] = [
+const IDENTITY_KEYS: [(&str, &str); 34] = [
     ("id", "\"\""),
     ("cookie", "\"\""),
     ("secrets", "[]"),
@@ -296,7 +296,23 @@ const IDENTITY_KEYS: [(&str, &str); 18] = [
     ("allow_unsigned", "false"),
     ("revalidate", "\"60s\""),
     ("grace", "\"5m\""),
+    ("cache", "\"5s\""),
     ("max_bytes", "\"256KiB\""),
+    ("digest", "\"\""),
+    ("include_ip", "false"),
+    ("max_skew", "\"\""),
+    ("base64", "false"),
+    ("salt", "\"\""),
+    ("encrypt_key", "\"\""),
+    ("validate_key", "\"\""),
+    ("alg", "\"\""),
+    ("issuer", "\"\""),
+    ("audience", "\"\""),
+    ("leeway", "\"\""),
+    ("public_key_file", "\"\""),
+    ("jwks_file", "\"\""),
+    ("url", "\"\""),
+    ("forward", "[]"),
 ];
 
 fn notifier(mut section: Section<'_>) -> Placed<NotifierConfig> {
@@ -313,7 +329,7 @@ fn notifier(mut section: Section<'_>) -> Placed<NotifierConfig> {
         ],
     );
     let connect = section.take_if("connect", Vec::new(), rules::endpoints);
-    let bind = section.take_if("bind", String::new(), |bind: &String| rules::endpoint(bind));
+    let bind = section.take_if("bind", String::new(), rules::endpoint);
     let subscribe = section.choose(
         "subscribe",
         Subscribe::All,

@@ -58,10 +58,23 @@ impl Refused {
             }
             Self::BadAddress => "write u/<user>/, g/<group>/ or all/, with ids percent-encoded",
             Self::BadEvent => "choose an event name that the client library does not reserve",
-            Self::TooLarge => "send less, or raise max_message of this notifier",
+            Self::TooLarge => {
+                "send less or to fewer addresses at once, or raise max_message of this notifier"
+            }
             Self::NotGranted => "allow the address in this notifier's allow list",
         }
     }
+}
+
+/// Bytes that the frames of one message, or of one batch, may take together.
+pub(super) const MAX_FAN_OUT: usize = 4 << 20;
+
+/// Bytes of a frame besides its data, about.
+const FRAME_OVERHEAD: usize = 256;
+
+/// Bytes that a notification's frame takes, about.
+pub(super) fn frame_size(notification: &Notification) -> usize {
+    notification.data.get().len() + FRAME_OVERHEAD
 }
 
 /// What one message held.
@@ -156,7 +169,10 @@ fn single(frame: &[u8], config: &NotifierConfig) -> Result<Decoded, Refused> {
         _ttl: single._ttl,
         key: single.key.clone(),
     };
-    // The frame's size bounds the list.
+    // Each address gets a frame of its own: what a small message may become is bounded, too.
+    if to.len() * (single.data.get().len() + FRAME_OVERHEAD) > MAX_FAN_OUT {
+        return Err(Refused::TooLarge);
+    }
     let mut notifications = Vec::with_capacity(to.len());
     let mut shared: Option<Notification> = None;
     for to in to {
@@ -301,6 +317,16 @@ mod tests {
         for (frames, reason) in cases {
             assert_eq!(refusal(frames), Some(reason), "{frames:?}");
         }
+    }
+
+    #[test]
+    fn long_list_cannot_multiply_a_message_without_bound() {
+        let to: Vec<String> = (0..3_100).map(|n| format!("u/{n}/")).collect();
+        let frame = |data: usize| {
+            serde_json::json!({ "to": to, "data": "x".repeat(data) }).to_string().into_bytes()
+        };
+        assert_eq!(refusal(&[&frame(1_000)]), None);
+        assert_eq!(refusal(&[&frame(30_000)]), Some(Refused::TooLarge));
     }
 
     #[test]

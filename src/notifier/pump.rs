@@ -14,7 +14,7 @@ use actix::{Context, Recipient};
 use actix_rt::time::{Interval, Sleep, interval, sleep};
 use log::{debug, info, warn};
 
-use super::codec::{Decoded, decode};
+use super::codec::{Decoded, MAX_FAN_OUT, decode, frame_size};
 use super::monitor::PeerEvent;
 use super::socket::{Socket, SocketError, Source};
 use super::{Notifier, now};
@@ -94,6 +94,8 @@ pub(super) struct Pump {
     safety: Interval,
     reopen: Option<Pin<Box<Sleep>>>,
     backoff: Duration,
+    /// The hub goes down: what ZeroMQ still holds stays with its sender as far as it can.
+    silent: bool,
 }
 
 impl Pump {
@@ -105,6 +107,7 @@ impl Pump {
             safety: interval(SAFETY),
             reopen: None,
             backoff: BACKOFF.0,
+            silent: false,
         }
     }
 
@@ -113,6 +116,14 @@ impl Pump {
         self.poll_watching(notifier, task);
         loop {
             if self.poll_in_flight(notifier, task).is_pending() {
+                return Poll::Pending;
+            }
+            if let Some(quiet) = notifier.quiet.take() {
+                // Nothing is in flight, and nothing will be.
+                self.silent = true;
+                let _ = quiet.send(());
+            }
+            if self.silent {
                 return Poll::Pending;
             }
             if let Err(error) = self.open(notifier, task) {
@@ -233,7 +244,8 @@ impl Notifier {
         let Link::Open(socket) = &self.state.socket else { return Poll::Pending };
         let mut batch = Batch { from: self.name.clone(), notifications: Vec::new() };
         let mut received = 0;
-        while received < BATCH {
+        let mut bytes_out = 0;
+        while received < BATCH && bytes_out < MAX_FAN_OUT {
             let frames = match socket.poll_receive(task) {
                 Poll::Ready(frames) => frames?,
                 Poll::Pending if received == 0 => return Poll::Pending,
@@ -243,7 +255,10 @@ impl Notifier {
             let bytes: smallvec::SmallVec<[&[u8]; 3]> =
                 frames.iter().map(|frame| &**frame).collect();
             match decode(&bytes, &self.config) {
-                Ok(Decoded::Notifications(mut more)) => batch.notifications.append(&mut more),
+                Ok(Decoded::Notifications(mut more)) => {
+                    bytes_out += more.iter().map(frame_size).sum::<usize>();
+                    batch.notifications.append(&mut more);
+                }
                 Ok(Decoded::Heartbeat) => {}
                 Err(reason) => self.counters.refuse(&self.name, reason, now),
             }

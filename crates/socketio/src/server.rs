@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use protocol::{Close, Limits, Sid};
 
 use crate::session::Visit;
-use crate::{Application, Config};
+use crate::{Application, Config, Handle};
 
 /// Cloning shares it.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ struct Shared {
     limits: Arc<Limits>,
     /// Sessions that began with polling; one entry each, so bounded by the live sessions.
     sids: Mutex<HashMap<Sid, Recipient<Visit>>>,
+    /// Sessions that have not joined a namespace yet: nobody else knows them.
+    strangers: Mutex<HashMap<Sid, Handle>>,
     polling: AtomicUsize,
     websocket: AtomicUsize,
     opened: AtomicU64,
@@ -59,6 +61,7 @@ impl Server {
             limits: Arc::new(config.limits.clone()),
             config,
             sids: Mutex::default(),
+            strangers: Mutex::default(),
             polling: AtomicUsize::new(0),
             websocket: AtomicUsize::new(0),
             opened: AtomicU64::new(0),
@@ -75,6 +78,13 @@ impl Server {
     /// How many connections live.
     pub fn live(&self) -> usize {
         self.shared.polling.load(Ordering::Relaxed) + self.shared.websocket.load(Ordering::Relaxed)
+    }
+
+    /// Ends the sessions that no application knows, as they have not joined. Returns how many.
+    pub fn end_strangers(&self, reason: Close) -> usize {
+        let strangers: Vec<Handle> = self.shared.strangers.lock().values().cloned().collect();
+        strangers.iter().for_each(|session| session.close(reason));
+        strangers.len()
     }
 
     /// The counters.
@@ -106,6 +116,15 @@ impl Server {
 
     pub(crate) fn forget(&self, sid: &Sid) {
         self.shared.sids.lock().remove(sid);
+    }
+
+    pub(crate) fn greet(&self, sid: Sid, session: Handle) {
+        self.shared.strangers.lock().insert(sid, session);
+    }
+
+    /// It has joined, or it is gone.
+    pub(crate) fn know(&self, sid: &Sid) {
+        self.shared.strangers.lock().remove(sid);
     }
 
     pub(crate) fn count_end(&self, reason: Close) {

@@ -132,6 +132,7 @@ impl<A: Application> Session<A> {
         }
         handle.budget().charge(open.size());
         transport.push(open);
+        server.greet(sid, handle.clone());
         let session = Self {
             worker: worker.clone(),
             sid,
@@ -271,6 +272,7 @@ impl<A: Application> Session<A> {
             Admission::Accept(member) => {
                 let Ok(sid) = random_sid() else { return self.close(Close::StoreUnavailable) };
                 self.connection.accept(&namespace, &sid);
+                self.worker.inner.server.know(&self.sid);
                 self.members.reserve_exact(1);
                 self.members.push((namespace, member));
                 self.transmit();
@@ -342,6 +344,7 @@ impl<A: Application> Actor for Session<A> {
     fn stopped(&mut self, _: &mut Self::Context) {
         let reason = self.closing.as_ref().map_or(Close::Transport, |closing| closing.reason);
         self.worker.inner.server.forget(&self.sid);
+        self.worker.inner.server.know(&self.sid);
         self.worker.inner.server.count_end(reason);
         for (_, member) in self.members.drain(..) {
             self.worker.inner.application.left(member, reason);

@@ -1,7 +1,5 @@
 //! The connection on simulated time: every clause a case.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use proptest::prelude::*;
 
 use super::*;

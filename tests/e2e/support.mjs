@@ -1,0 +1,183 @@
+// What the end-to-end tests share: a hub, notifiers, clients, and ways to wait for events.
+//
+// Nothing here sleeps. Whoever waits, waits for a line, an event or an answer; node's test runner has the
+// time limit.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { io } from 'socket.io-client';
+
+export const PREGON = process.env.PREGON ?? 'target/debug/pregon';
+export const PYTHON = process.env.PYTHON ?? '.venv/bin/python';
+
+/** Identity `dev`, both listeners on free ports; what a test's own tables are added to. */
+export const BASE = `
+[server]
+listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+[[identity]]
+preset = "dev"
+`;
+
+/** A process whose output lines can be waited for. */
+export class Process {
+  constructor(command, args, options = {}) {
+    this.lines = [];
+    this.waiting = [];
+    this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
+    // A process may end before it has read all that it was told.
+    this.child.stdin.on('error', () => {});
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      createInterface({ input: stream }).on('line', (line) => this.#heard(line));
+    }
+    this.exited = once(this.child, 'exit').then(([code, signal]) => {
+      this.#heard(`exit ${code ?? signal}`);
+      return code ?? signal;
+    });
+  }
+
+  /** The first line from `from` on that matches, said already or still to come. */
+  async line(pattern, from = 0) {
+    for (;;) {
+      const found = this.lines.slice(from).find((line) => pattern.test(line));
+      if (found !== undefined) return found;
+      const end = this.lines.slice(from).find((line) => /^exit /.test(line));
+      if (end !== undefined) throw new Error(`${end} before ${pattern}:\n${this.lines.join('\n')}`);
+      await new Promise((resolve) => this.waiting.push(resolve));
+    }
+  }
+
+  write(line) {
+    this.child.stdin.write(`${line}\n`);
+  }
+
+  kill(signal = 'SIGKILL') {
+    this.child.kill(signal);
+    return this.exited;
+  }
+
+  #heard(line) {
+    this.lines.push(line);
+    for (const resolve of this.waiting.splice(0)) resolve();
+  }
+}
+
+/** Runs the command line to its end. */
+export async function pregon(args, { input = '', env = {} } = {}) {
+  const process_ = new Process(PREGON, args, { env: { ...process.env, ...env } });
+  process_.child.stdin.end(input);
+  const code = await process_.exited;
+  return { code, lines: process_.lines.filter((line) => !line.startsWith('exit ')) };
+}
+
+/** A settings file in a folder of its own. */
+export function settings(text) {
+  const file = join(mkdtempSync(join(tmpdir(), 'pregon-test-')), 'config.toml');
+  writeFileSync(file, text);
+  return file;
+}
+
+/** Starts a hub that ends with the test. `text` is its whole settings file. */
+export async function startHub(t, text, args = []) {
+  return adopt(t, new Process(PREGON, ['run', '--config', settings(text), ...args]));
+}
+
+/** Waits until a process that runs a hub is ready. It ends with the test. */
+export async function adopt(t, hub) {
+  t.after(() => hub.kill());
+  const ready = await hub.line(/^pregon: listening on/);
+  const [url, admin] = ready.match(/http:\/\/[0-9.:]+/g);
+  const status = async () => (await fetch(`${admin}/api/status`)).json();
+  return Object.assign(hub, {
+    url,
+    admin,
+    status,
+    /** What the status says of a notifier. */
+    notifier: async (name) => (await status()).notifiers.find((one) => one.name === name),
+    /** Asks for the status until it satisfies, and returns it. */
+    async statusWhen(satisfied) {
+      for (;;) {
+        const now = await status();
+        if (satisfied(now)) return now;
+      }
+    },
+  });
+}
+
+/** Starts one of `tests/peers`, that ends with the test, and waits until it says "ready …". */
+export async function startPeer(t, script, args) {
+  const peer = new Process(PYTHON, [`tests/peers/${script}`, ...args]);
+  t.after(() => peer.kill());
+  const ready = await peer.line(/^ready /);
+  return Object.assign(peer, {
+    endpoint: ready.split(' ')[1],
+    /** Sends frames, `repeat` times, and waits until ZeroMQ has them. */
+    async send(frames, repeat = 1) {
+      const from = peer.lines.length;
+      peer.write(JSON.stringify({ repeat, frames }));
+      await peer.line(/^sent/, from);
+    },
+  });
+}
+
+/** Starts a pyzmq notifier. */
+export const startNotifier = (t, kind, way, endpoint) => startPeer(t, 'notifier.py', [kind, way, endpoint]);
+
+/** A hub with a `pull` notifier, and a pyzmq PUSH at its other end. `tables` and `keys` add settings. */
+export async function hubWithPush(t, { tables = '', keys = {}, args = [] } = {}) {
+  const bind = `tcp://127.0.0.1:${await freePort()}`;
+  const hub = await startHub(t, `${BASE}${tables}${notifierTable('billing', { type: 'pull', bind, ...keys })}`, args);
+  const push = await startNotifier(t, 'push', 'connect', bind);
+  return { hub, push, bind };
+}
+
+/** A stock client that has joined, and all it hears. It ends with the test. */
+export async function connect(t, hub, user, options = {}) {
+  const socket = io(hub.url, { auth: { user }, forceNew: true, ...options });
+  t.after(() => socket.disconnect());
+  const heard = [];
+  const waiting = [];
+  const disconnects = [];
+  socket.on('disconnect', (reason) => disconnects.push(reason));
+  socket.onAny((event, ...args) => {
+    heard.push({ event, args });
+    for (const resolve of waiting.splice(0)) resolve();
+  });
+  await new Promise((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('connect_error', reject);
+  });
+  return {
+    socket,
+    heard,
+    disconnects,
+    /** The data of every notification so far. */
+    data: () => heard.map(({ args }) => args[0].data),
+    /** Waits until `enough` holds of what was heard. */
+    async until(enough) {
+      while (!enough(heard)) await new Promise((resolve) => waiting.push(resolve));
+    },
+  };
+}
+
+/** A port that was free a moment ago, for what must be known before it is bound. */
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A notifier's table. */
+export function notifierTable(name, keys) {
+  const lines = Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  return `[[notifier]]\nname = "${name}"\n${lines.join('\n')}\n`;
+}
