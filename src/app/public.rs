@@ -76,6 +76,8 @@ pub(super) fn serve(
             .client_request_timeout(REQUEST_TIMEOUT)
             .client_disconnect_timeout(Duration::from_secs(1))
             .tcp_nodelay(true)
+            // A polling client that goes away is noticed at once, not when there is something to say.
+            .h1_allow_half_closed(false)
             .graceful_shutdown_signal(move || {
                 let signal = signal.clone();
                 async move { signal.notified().await }

@@ -25,7 +25,9 @@ use crate::session::{Reply, Session, Visit};
 use crate::{Application, Denial};
 
 impl<A: Application> Worker<A> {
-    /// Mounts long-polling on an actix-web application, at the configured path.
+    /// Mounts long-polling on an actix-web application, at the configured path. The HTTP service around
+    /// it should not allow half-closed connections, or a client that goes away while it polls is
+    /// noticed late.
     pub fn configure(&self, config: &mut ServiceConfig) {
         let worker = self.clone();
         config.service(
