@@ -142,13 +142,14 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
     };
     let public_server = public::serve(&config, public, gate, demo)?;
     let admin_server = serve_admin(admin, hub.clone())?;
+    let mut signals = drain::Signals::install()?;
     hub.ready.store(true, Ordering::Relaxed);
     info!("ready public={} admin={} max_connections={max_connections}", ready.public, ready.admin);
     announce(&ready);
 
     let outcome = tokio::select! {
-        signal = drain::signal() => {
-            info!("shutting down signal={}", signal?);
+        signal = signals.next() => {
+            info!("shutting down signal={signal}");
             Ok(())
         }
         broken = broken(&registry, &sequencer) => Err(Error::Broken(broken)),

@@ -86,7 +86,7 @@ impl Application for Clients {
     }
 
     fn refused(&self, handshake: &Handshake, denial: Denial) {
-        let (Denial::Forbidden(reason) | Denial::Unavailable(reason)) = denial;
+        let reason = denial.reason();
         self.turn_away(reason);
         debug!("handshake refused reason={reason} remote={:?}", handshake.remote);
     }
@@ -103,7 +103,7 @@ impl Application for Clients {
                 };
             }
         };
-        let sink = Box::new(Outlet(request.session.clone()));
+        let sink = Box::new(request.session.clone());
         match self.gate.registry.send(Join { user, groups: Vec::new(), sink }).await {
             Ok(membership) => Admission::Accept(Member { _membership: membership }),
             Err(error) => {
@@ -117,8 +117,8 @@ impl Application for Clients {
         let Event::Event(message) = event else { return };
         // A client that wants no answer gets none; one that waits for it must not wait for ever.
         let Some(id) = message.ack else { return };
-        let (code, text) = match &*message.name {
-            "inbox" | "read" | "ack" | "subscribe" | "unsubscribe" => {
+        let (code, text) = match message.name.as_deref() {
+            Some("inbox" | "read" | "ack" | "subscribe" | "unsubscribe") => {
                 ("not_available", "this hub does not do that yet")
             }
             _ => ("unknown_event", "the hub knows no such event"),
@@ -129,14 +129,12 @@ impl Application for Clients {
 }
 
 /// A session as the registry sees it.
-struct Outlet(Handle);
-
-impl Sink for Outlet {
+impl Sink for Handle {
     fn deliver(&self, packet: &Packet) -> bool {
-        self.0.send(packet).is_ok()
+        self.send(packet).is_ok()
     }
 
     fn end(&self, reason: Close) {
-        self.0.close(reason);
+        self.close(reason);
     }
 }

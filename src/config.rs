@@ -10,6 +10,7 @@ mod tables;
 mod tree;
 mod value;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
@@ -75,7 +76,7 @@ impl fmt::Display for Mistake {
 /// The file cannot be read, or something in the settings is wrong.
 pub fn load(
     sources: &Sources,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(Config, Option<PathBuf>), Error> {
     let mut mistakes = Vec::new();
     let mut tree = Tree::default();

@@ -125,7 +125,8 @@ impl Metrics {
 }
 
 /// What the parts that exist can say to a client.
-const TURNED_AWAY: [&str; 6] = ["origin", "malformed", "bad_id", "no_user", "too_many", "draining"];
+const TURNED_AWAY: [&str; 7] =
+    ["origin", "malformed", "bad_id", "no_user", "too_large", "too_many", "draining"];
 
 fn by_notifier(notifier: &str) -> ByNotifier {
     ByNotifier { notifier: notifier.to_owned() }

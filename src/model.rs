@@ -52,7 +52,7 @@ pub struct Notification {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(Arc<str>);
 
-/// A name that is empty, too long, or has a meaning of its own in the browser.
+/// A name that is empty, too long, unprintable, or has a meaning of its own in the browser.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("not an event name: 1 to 256 bytes, none that the client library or the hub reserves")]
 pub struct BadEvent;
@@ -119,7 +119,13 @@ impl EventName {
         let reserved = RESERVED_EVENTS.contains(&name)
             || name.starts_with("session:")
             || name.starts_with("inbox:");
-        if reserved || sized(name).is_err() { Err(BadEvent) } else { Ok(Self(name.into())) }
+        // It is shown in terminals and logs.
+        let control = name.chars().any(char::is_control);
+        if reserved || control || sized(name).is_err() {
+            Err(BadEvent)
+        } else {
+            Ok(Self(name.into()))
+        }
     }
 
     /// The name.
@@ -214,7 +220,9 @@ mod tests {
 
     #[test]
     fn reserved_events_are_refused() {
-        for name in ["", "connect", "disconnect", "newListener", "session:end", "inbox:read"] {
+        for name in
+            ["", "connect", "disconnect", "newListener", "session:end", "inbox:read", "a\u{1b}[2J"]
+        {
             assert_eq!(EventName::new(name), Err(BadEvent), "{name}");
         }
         assert_eq!(EventName::new("order").unwrap().as_str(), "order");

@@ -17,13 +17,15 @@ mod subscriptions;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture,
+};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::config::{NotifierConfig, Subscribe, Transport};
 use crate::metrics::Metrics;
-use crate::registry::{Interest, Registry};
+use crate::registry::{Interest, Registry, Watch};
 use crate::sequencer::Sequencer;
 pub use codec::Refused;
 use counters::Counters;
@@ -90,6 +92,11 @@ impl Notifier {
         Ok(notifier)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "one message, at the start")]
+    fn watch(&self, interest: Recipient<Interest>) {
+        self.registry.do_send(Watch(interest));
+    }
+
     /// Where the socket really listens; bound to port 0, it knows better than the configuration.
     pub fn endpoint(&self) -> Option<String> {
         self.state.endpoint()
@@ -100,7 +107,10 @@ impl Actor for Notifier {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(Pump::new(ctx.address().recipient()));
+        if self.subscriptions.is_some() {
+            self.watch(ctx.address().recipient());
+        }
+        ctx.spawn(Pump::new());
     }
 }
 

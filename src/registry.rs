@@ -69,10 +69,10 @@ pub struct Announcement {
     pub packet: Packet,
 }
 
-/// A notifier wants to know whom anybody here could hear about. The answer is all such addresses as
-/// of now; changes follow as [`Interest`].
+/// A notifier wants to know whom anybody here could hear about: it is told of every such address, and
+/// of every change from then on, in order.
 #[derive(Message)]
-#[rtype(result = "Vec<Address>")]
+#[rtype(result = "()")]
 pub struct Watch(pub Recipient<Interest>);
 
 /// An address has got its first listener, or lost its last.
@@ -166,17 +166,21 @@ impl Registry {
         sessions.into_iter().flatten().filter_map(|key| self.members.get(*key)).map(take).sum()
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a message per change of a live session, and it must not be lost: a notifier would not subscribe"
-    )]
     fn tell(&self, changes: impl Iterator<Item = Interest>) {
         for change in changes {
             for watcher in &self.watchers {
-                watcher.do_send(change.clone());
+                tell(watcher, change.clone());
             }
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a message per change of a live session, and it must not be lost: a notifier would not subscribe"
+)]
+fn tell(watcher: &Recipient<Interest>, change: Interest) {
+    watcher.do_send(change);
 }
 
 /// Adds a session; true if it is the first.
@@ -231,13 +235,16 @@ impl Handler<Publish> for Registry {
 }
 
 impl Handler<Watch> for Registry {
-    type Result = Vec<Address>;
+    type Result = ();
 
-    fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) -> Vec<Address> {
+    fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) {
+        let users = self.users.keys().cloned().map(Address::User);
+        let groups = self.groups.keys().cloned().map(Address::Group);
+        for address in users.chain(groups) {
+            tell(&watcher, Interest::Gained(address));
+        }
         self.watchers.retain(|one| one.connected());
         self.watchers.push(watcher);
-        let users = self.users.keys().cloned().map(Address::User);
-        users.chain(self.groups.keys().cloned().map(Address::Group)).collect()
     }
 }
 

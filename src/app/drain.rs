@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix_server::ServerHandle;
+use futures_util::future::join_all;
 use log::{info, warn};
 use protocol::Close;
-use tokio::signal::unix::{SignalKind, signal as on};
+use tokio::signal::unix::{Signal, SignalKind, signal as on};
 use tokio::time::{interval, timeout};
 
 use crate::admin::Notifiers;
@@ -19,20 +20,34 @@ use crate::registry::{EndAll, Registry};
 /// How long everyone together may take.
 const PATIENCE: Duration = Duration::from_secs(7);
 
-/// How long a notifier may take to finish the batch in its hands.
+/// How long the notifiers may take to finish the batches in their hands.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Waits for SIGTERM or SIGINT.
-///
-/// # Errors
-/// The handlers cannot be installed.
-pub(super) async fn signal() -> io::Result<&'static str> {
-    let mut terminate = on(SignalKind::terminate())?;
-    let mut interrupt = on(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// SIGTERM and SIGINT.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes them over, from now on.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub(super) fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for either.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 pub(super) async fn drain(
@@ -44,17 +59,18 @@ pub(super) async fn drain(
     public.pause().await;
     // What has been read still reaches its browsers; what has not stays with its sender.
     let notifiers: Vec<_> = notifiers.lock().values().cloned().collect();
-    for notifier in notifiers {
-        if !matches!(timeout(SILENCE, notifier.send(FallSilent)).await, Ok(Ok(Ok(())))) {
-            warn!("a notifier did not fall silent in time");
-        }
+    let silent = join_all(notifiers.iter().map(|notifier| notifier.send(FallSilent)));
+    if timeout(SILENCE, silent).await.is_err() {
+        warn!("not all notifiers fell silent in time");
     }
-    let told = registry.send(EndAll(Close::Draining)).await.unwrap_or_default();
+    let mut told = 0;
     let gone = timeout(PATIENCE, async {
-        server.end_strangers(Close::Draining);
-        let mut every = interval(Duration::from_millis(20));
+        let mut every = interval(Duration::from_millis(50));
         while server.live() > 0 {
             every.tick().await;
+            // Each time anew: somebody may have been on the way in.
+            told += registry.send(EndAll(Close::Draining)).await.unwrap_or_default();
+            told += server.end_strangers(Close::Draining);
         }
     });
     match gone.await {

@@ -18,7 +18,10 @@ pub fn run(args: RunArgs) -> Result<(), Exit> {
     let (config, file) = load(&sources)?;
     logging::install(&config.log);
     // One line for a panic: with a backtrace, the first one would hold up a worker for a second.
-    std::panic::set_hook(Box::new(|panic| log::error!("panic {panic}")));
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::error!("panic place={place} message={:?}", panic.payload_as_str().unwrap_or_default());
+    }));
     match file {
         Some(file) => info!("settings file={}", file.display()),
         None => info!("settings file=none; built-in defaults"),
@@ -41,7 +44,7 @@ pub fn check(args: CheckArgs) -> Result<(), Exit> {
 }
 
 fn load(sources: &Sources) -> Result<(Config, Option<std::path::PathBuf>), Exit> {
-    config::load(sources, std::env::vars()).map_err(|error| match error {
+    config::load(sources, std::env::vars_os()).map_err(|error| match error {
         Error::Mistakes(mistakes) => Exit::Mistakes(mistakes),
         Error::Unreadable { .. } => Exit::Usage(error.to_string()),
     })

@@ -49,6 +49,14 @@ pub(super) fn some_bytes(Size(bytes): &Size) -> Result<(), String> {
     if *bytes < 128 { Err(format!("{bytes} bytes hold no message; at least 128")) } else { Ok(()) }
 }
 
+pub(super) fn outbox(Size(bytes): &Size) -> Result<(), String> {
+    if *bytes < 16 << 10 {
+        Err(format!("{bytes} bytes cut everyone; at least 16KiB"))
+    } else {
+        Ok(())
+    }
+}
+
 pub(super) fn name(name: &str) -> Result<(), String> {
     let valid = (1..=64).contains(&name.len())
         && name
@@ -125,6 +133,12 @@ pub(super) fn identities(
             "identity",
             "none; say who a browser belongs to, as [[identity]] with preset = \"dev\"",
         ));
+    }
+    let any = server.config.origins.iter().any(|origin| origin == "*");
+    if any && !identities.is_empty() {
+        let message =
+            "\"*\" would let any page on the web act for whoever looks at it; name the origins";
+        mistakes.push(server.origins.mistake("server.origins", message));
     }
     let dev = demo || identities.iter().any(|one| one.value == Identity::Dev);
     if dev && !server.config.listen.ip().is_loopback() {

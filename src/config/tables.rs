@@ -205,6 +205,7 @@ pub(super) fn read(mut tree: Tree, demo: bool, mistakes: &mut Vec<Mistake>) -> C
 pub(super) struct Server {
     pub(super) config: ServerConfig,
     pub(super) listen: Source,
+    pub(super) origins: Source,
 }
 
 pub(super) struct SocketIo {
@@ -215,17 +216,18 @@ pub(super) struct SocketIo {
 fn server(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> Server {
     let mut section = Section::new("server", node, mistakes);
     let listen = section.take("listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let origins = section.take_if("origins", Vec::new(), rules::origins);
     let config = ServerConfig {
         listen: listen.value,
         workers: section.take("workers", 0).value,
         path: section.take_if("path", "/socket.io/".to_owned(), rules::path).value,
-        origins: section.take_if("origins", Vec::new(), rules::origins).value,
+        origins: origins.value,
         trusted_proxies: section.take("trusted_proxies", Vec::new()).value,
         max_connections: section.take("max_connections", 0).value,
     };
     section.later("tls", "{ cert = \"\", key = \"\" }");
     section.finish();
-    Server { config, listen: listen.source }
+    Server { config, listen: listen.source, origins: origins.source }
 }
 
 fn socketio(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> SocketIo {
@@ -233,7 +235,7 @@ fn socketio(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> SocketIo {
     let seconds = Duration::from_secs;
     let both = vec!["polling".to_owned(), "websocket".to_owned()];
     let transports = section.take_if("transports", both, rules::transports).value;
-    let outbox = section.take("outbox", Size(1 << 20));
+    let outbox = section.take_if("outbox", Size(1 << 20), rules::outbox);
     let config = SocketIoConfig {
         polling: transports.iter().any(|one| one == "polling"),
         websocket: transports.iter().any(|one| one == "websocket"),

@@ -14,7 +14,7 @@ fn read_with(
     let mut mistakes = Vec::new();
     let mut tree = Tree::default();
     tree.merge_file(Path::new("config.toml"), text, &mut mistakes);
-    let variables = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let variables = environment.iter().map(|(name, value)| (name.into(), value.into()));
     tree.merge_environment(variables, &mut mistakes);
     for pair in set {
         tree.merge_set(pair, &mut mistakes);

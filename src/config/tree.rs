@@ -1,6 +1,7 @@
 //! The layers of settings as one tree, each value with its source.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use toml::Spanned;
@@ -15,7 +16,7 @@ pub(super) enum Source {
     File(String, usize),
     /// The environment variable.
     Environment(String),
-    /// `--set`, as it was given.
+    /// `--set`, and its key.
     Set(String),
     /// Nowhere: a value is missing.
     Default,
@@ -94,13 +95,18 @@ impl Tree {
     /// `PREGON__SERVER__LISTEN` sets `server.listen`.
     pub(super) fn merge_environment(
         &mut self,
-        variables: impl Iterator<Item = (String, String)>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
         mistakes: &mut Vec<Mistake>,
     ) {
-        let mut variables: Vec<_> =
-            variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
-        variables.sort();
-        for (name, value) in variables {
+        let ours = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let mut ours: Vec<_> = ours.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        ours.sort();
+        for (name, value) in ours {
+            let Ok(value) = value.into_string() else {
+                let source = Source::Environment(name);
+                mistakes.push(source.mistake("", "its value is not UTF-8"));
+                continue;
+            };
             let key = name.trim_start_matches(PREFIX).to_ascii_lowercase();
             let path: Vec<&str> = key.split("__").collect();
             self.set(&path, &value, &Source::Environment(name.clone()), mistakes);
@@ -108,7 +114,8 @@ impl Tree {
     }
 
     pub(super) fn merge_set(&mut self, pair: &str, mistakes: &mut Vec<Mistake>) {
-        let source = Source::Set(pair.to_owned());
+        // The value may be a secret: it is not repeated.
+        let source = Source::Set(pair.split('=').next().unwrap_or_default().to_owned());
         match pair.split_once('=') {
             Some((key, value)) => {
                 let path: Vec<&str> = key.trim().split('.').collect();

@@ -1,12 +1,16 @@
 //! The demo's page and its two small endpoints.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use actix_web::guard;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::web::{self, Data, Json, JsonConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, error::InternalError};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Running;
+use crate::config::names_loopback;
 use crate::model::Address;
 
 /// The page's files: name, type, content.
@@ -38,13 +42,19 @@ pub fn configure(routes: &mut ServiceConfig, demo: Data<Running>) {
         let message = error.to_string();
         InternalError::from_response(error, refuse("bad_json", &message)).into()
     });
-    routes
-        .app_data(demo)
-        .app_data(too_odd)
-        .route("/", web::get().to(async || file("index.html")))
-        .route("/demo/info", web::get().to(info))
-        .route("/demo/notify", web::post().to(notify))
-        .route("/demo/{name}", web::get().to(async |name: web::Path<String>| file(&name)));
+    // Under a name of another site's that points here, its scripts would be the page's own.
+    let here = guard::fn_guard(|request| {
+        let host = request.head().headers().get(HOST).and_then(|host| host.to_str().ok());
+        names_loopback(host.unwrap_or_default())
+    });
+    routes.app_data(demo).app_data(too_odd).service(
+        web::scope("")
+            .guard(here)
+            .route("/", web::get().to(async || file("index.html")))
+            .route("/demo/info", web::get().to(info))
+            .route("/demo/notify", web::post().to(notify))
+            .route("/demo/{name}", web::get().to(async |name: web::Path<String>| file(&name))),
+    );
 }
 
 fn file(name: &str) -> HttpResponse {
@@ -72,7 +82,8 @@ struct Notify {
 
 async fn notify(request: HttpRequest, demo: Data<Running>, body: Json<Notify>) -> HttpResponse {
     // Another site's page could post here, too: JSON makes its browser ask first, and nobody says yes.
-    if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+    let site = request.headers().get("sec-fetch-site");
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
         return refuse("origin", "only the hub's own page may send");
     }
     let Notify { to, text, by } = body.into_inner();

@@ -1,6 +1,7 @@
 //! Frames to notifications: the JSON codec. Everything from a notifier is checked here, once.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -175,7 +176,8 @@ fn single(frame: &[u8], config: &NotifierConfig) -> Result<Decoded, Refused> {
     }
     let mut notifications = Vec::with_capacity(to.len());
     let mut shared: Option<Notification> = None;
-    for to in to {
+    let mut seen = HashSet::new();
+    for to in to.iter().filter(|to| seen.insert(&***to)) {
         let notification = match &shared {
             None => build(to, body(), id.clone(), config)?,
             Some(first) => Notification { to: granted(to, config)?, ..first.clone() },
@@ -284,7 +286,7 @@ mod tests {
         let one =
             notifications(&[b"{\"to\":\"all/\",\"data\":1,\"id\":\"x\",\"ttl\":60,\"key\":\"k\"}"]);
         assert_eq!((&one[0].to, one[0].id.as_deref()), (&Address::All, Some("x")));
-        let many = notifications(&[b"{\"to\":[\"u/1/\",\"u/2/\"],\"data\":1}"]);
+        let many = notifications(&[b"{\"to\":[\"u/1/\",\"u/2/\",\"u/1/\"],\"data\":1}"]);
         assert_eq!(many.iter().map(|n| n.to.to_string()).collect::<Vec<_>>(), ["u/1/", "u/2/"]);
         assert!(matches!(decode(&[b"_hb/", b"{}" as &[u8]], &config()), Ok(Decoded::Heartbeat)));
     }

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context as Task, Poll};
 use std::time::{Duration, Instant};
 
+use actix::Context;
 use actix::dev::Request;
 use actix::fut::ActorFuture;
-use actix::{Context, Recipient};
 use actix_rt::time::{Interval, Sleep, interval, sleep};
 use log::{debug, info, warn};
 
@@ -18,7 +18,6 @@ use super::codec::{Decoded, MAX_FAN_OUT, decode, frame_size};
 use super::monitor::PeerEvent;
 use super::socket::{Socket, SocketError, Source};
 use super::{Notifier, now};
-use crate::registry::{Interest, Registry, Watch};
 use crate::sequencer::{Batch, Sequencer};
 
 /// Messages read before the sequencer gets them, and others their turn.
@@ -87,9 +86,6 @@ impl State {
 }
 
 pub(super) struct Pump {
-    interest: Recipient<Interest>,
-    /// At start: what is wanted already.
-    watching: Option<Pin<Box<Request<Registry, Watch>>>>,
     in_flight: Option<Pin<Box<Request<Sequencer, Batch>>>>,
     safety: Interval,
     reopen: Option<Pin<Box<Sleep>>>,
@@ -99,10 +95,8 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(interest: Recipient<Interest>) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            interest,
-            watching: None,
             in_flight: None,
             safety: interval(SAFETY),
             reopen: None,
@@ -113,7 +107,6 @@ impl Pump {
 
     fn poll_turn(&mut self, notifier: &mut Notifier, task: &mut Task<'_>) -> Poll<SocketError> {
         while self.safety.poll_tick(task).is_ready() {}
-        self.poll_watching(notifier, task);
         loop {
             if self.poll_in_flight(notifier, task).is_pending() {
                 return Poll::Pending;
@@ -141,21 +134,6 @@ impl Pump {
                 Poll::Ready(Err(error)) => return Poll::Ready(error),
                 Poll::Pending => return Poll::Pending,
             }
-        }
-    }
-
-    /// Asks the registry once what is wanted, and takes the answer.
-    fn poll_watching(&mut self, notifier: &mut Notifier, task: &mut Task<'_>) {
-        let Some(subscriptions) = &mut notifier.subscriptions else { return };
-        let interest = self.interest.clone();
-        let registry = &notifier.registry;
-        let watching =
-            self.watching.get_or_insert_with(|| Box::pin(registry.send(Watch(interest))));
-        if subscriptions.is_current() {
-            return;
-        }
-        if let Poll::Ready(Ok(addresses)) = watching.as_mut().poll(task) {
-            subscriptions.replace(addresses, now());
         }
     }
 
@@ -247,9 +225,11 @@ impl Notifier {
         let mut bytes_out = 0;
         while received < BATCH && bytes_out < MAX_FAN_OUT {
             let frames = match socket.poll_receive(task) {
-                Poll::Ready(frames) => frames?,
+                Poll::Ready(Ok(frames)) => frames,
+                Poll::Ready(Err(error)) if received == 0 => return Poll::Ready(Err(error)),
                 Poll::Pending if received == 0 => return Poll::Pending,
-                Poll::Pending => break,
+                // An error shows again at the next turn, when what was read is on its way.
+                Poll::Ready(Err(_)) | Poll::Pending => break,
             };
             received += 1;
             let bytes: smallvec::SmallVec<[&[u8]; 3]> =

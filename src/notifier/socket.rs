@@ -200,7 +200,7 @@ fn subscribe_common(socket: &zmq::Socket, subscribe: Subscribe) -> Result<(), zm
     }
 }
 
-/// Messages that may wait for us, so that they take at most 64 MiB.
+/// Messages that may wait for us from each peer: those within `max_message` take at most 64 MiB.
 fn high_water_mark(max_message: usize) -> i32 {
     let messages = (64 << 20) / max_message.max(1);
     i32::try_from(messages.clamp(100, 10_000)).unwrap_or(100)

@@ -1,7 +1,7 @@
 //! What a `sub` with `subscribe = "each"` subscribes to: one topic for each address that anybody here
 //! could hear, and a delay before it lets go, so that a page's reload loses nothing.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::model::Address;
@@ -10,7 +10,7 @@ use crate::registry::Interest;
 /// How long a topic outlives its last listener.
 const LINGER: Duration = Duration::from_secs(45);
 
-/// Bounded by the addresses with a listener now or within [`LINGER`].
+/// Bounded by what comes and goes within [`LINGER`].
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     /// With the time since when nobody listens, if so.
@@ -18,7 +18,6 @@ pub(super) struct Subscriptions {
     leaving: VecDeque<(Instant, Address)>,
     /// Changes that the socket has not been told.
     changes: VecDeque<Change>,
-    current: bool,
 }
 
 /// A change for the socket.
@@ -43,25 +42,6 @@ impl Subscriptions {
                 }
             }
         }
-    }
-
-    /// Takes the registry's list after a start: what it names is wanted.
-    pub(super) fn replace(&mut self, addresses: Vec<Address>, now: Instant) {
-        self.current = true;
-        let wanted: BTreeSet<Address> = addresses.into_iter().collect();
-        let gone: Vec<Address> =
-            self.topics.keys().filter(|one| !wanted.contains(*one)).cloned().collect();
-        for address in wanted {
-            self.note(Interest::Gained(address), now);
-        }
-        for address in gone {
-            self.note(Interest::Lost(address), now);
-        }
-    }
-
-    /// Whether the registry's list was taken.
-    pub(super) fn is_current(&self) -> bool {
-        self.current
     }
 
     /// The next change for the socket.
@@ -118,7 +98,8 @@ mod tests {
     fn new_socket_is_told_everything() {
         let start = Instant::now();
         let mut topics = Subscriptions::default();
-        topics.replace(vec![address("ana"), address("luis")], start);
+        topics.note(Interest::Gained(address("ana")), start);
+        topics.note(Interest::Gained(address("luis")), start);
         while topics.poll_change(start).is_some() {}
         topics.restate();
         let changes: Vec<_> = std::iter::from_fn(|| topics.poll_change(start)).collect();

@@ -81,8 +81,7 @@ test('who leaves hears nothing more, and may come back anew', limit, async (t) =
   await ana.until((heard) => heard.length > 0);
   assert.deepEqual(ana.data(), ['here again']);
   assert.notEqual(ana.socket.id, before);
-  const { absent, delivered } = await hub.notifier('billing');
-  assert.deepEqual({ absent, delivered }, { absent: 0, delivered: 2 });
+  await hub.notifierShows('billing', { absent: 0, delivered: 2 });
 });
 
 test('one that asks without end and does not listen is cut as slow', limit, async (t) => {
@@ -95,7 +94,7 @@ test('one that asks without end and does not listen is cut as slow', limit, asyn
   ws.socket.pause();
   const questions = Buffer.concat(Array(500).fill(frame(1, '421["sing"]')));
   let asked = 0;
-  while (!ws.ended && asked < 5_000_000) {
+  while (!ws.ended && asked < 300_000) {
     asked += 500;
     if (!ws.socket.write(questions)) await Promise.race([once(ws.socket, 'drain').catch(() => {}), ws.closed]);
   }

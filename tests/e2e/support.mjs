@@ -3,6 +3,7 @@
 // Nothing here sleeps. Whoever waits, waits for a line, an event or an answer; node's test runner has the
 // time limit.
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
@@ -10,6 +11,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { isDeepStrictEqual } from 'node:util';
 import { io } from 'socket.io-client';
 
 export const PREGON = process.env.PREGON ?? 'target/debug/pregon';
@@ -107,6 +109,21 @@ export async function adopt(t, hub) {
         if (satisfied(now)) return now;
       }
     },
+    /**
+     * Asks until the status shows `expected`, with other keys beside it or not. Counters follow what
+     * they count, at a short distance: so a wrong one is told only after many answers.
+     */
+    async shows(expected, part = (now) => now) {
+      for (let left = 500; ; left -= 1) {
+        const seen = like(expected, part(await status()));
+        if (isDeepStrictEqual(seen, expected)) return;
+        if (left === 0) assert.deepEqual(seen, expected);
+      }
+    },
+    /** The same, of a notifier. */
+    notifierShows(name, expected) {
+      return this.shows(expected, (now) => now.notifiers.find((one) => one.name === name));
+    },
   });
 }
 
@@ -164,6 +181,12 @@ export async function connect(t, hub, user, options = {}) {
       while (!enough(heard)) await new Promise((resolve) => waiting.push(resolve));
     },
   };
+}
+
+/** Of `value`, what `expected` has too. */
+function like(expected, value) {
+  if (typeof expected !== 'object' || expected === null || value === undefined) return value;
+  return Object.fromEntries(Object.entries(expected).map(([key, inner]) => [key, like(inner, value[key])]));
 }
 
 /** A port that was free a moment ago, for what must be known before it is bound. */

@@ -42,6 +42,25 @@ export async function poll(hub, { query = '', headers = {} } = {}) {
 }
 
 /**
+ * A GET that the hub has and that waits there, on a connection of its own. Only for a hub with one worker:
+ * its answers to what came later then prove that it has dealt with this.
+ */
+export async function waitingGet(t, hub, session) {
+  const { hostname, port } = new URL(hub.url);
+  const socket = net.connect({ host: hostname, port });
+  t.after(() => socket.destroy());
+  let text = '';
+  const ended = new Promise((resolve) => socket.once('close', resolve));
+  socket.on('error', () => {});
+  const get = (path) => `GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`;
+  socket.write(get('/healthz') + get(session.path).replace('Host', 'Connection: close\r\nHost'));
+  socket.on('data', (data) => (text += data));
+  await once(socket, 'data');
+  await ask(hub.url, '/healthz');
+  return { socket, body: async () => (await ended, text.split('\r\n\r\n').at(-1)) };
+}
+
+/**
  * A WebSocket by hand; it ends with the test. A refused one has only `status`, `headers` and `body`.
  * `frames` holds what came: text as a string, anything else as {opcode, data}.
  */

@@ -89,8 +89,8 @@ pub enum Event {
 pub struct Message {
     /// Where it was sent.
     pub namespace: Arc<str>,
-    /// The event's name; empty in an acknowledgement.
-    pub name: Box<str>,
+    /// The event's name; an acknowledgement has none.
+    pub name: Option<Box<str>>,
     /// The JSON array as it came, an event's name included.
     pub payload: Box<str>,
     /// The acknowledgement that an event asks for, or that this is.
@@ -103,7 +103,7 @@ impl Message {
     /// The arguments, as raw JSON; an event's name is not among them.
     pub fn args(&self) -> Vec<&RawValue> {
         let mut all: Vec<&RawValue> = serde_json::from_str(&self.payload).unwrap_or_default();
-        if !self.name.is_empty() && !all.is_empty() {
+        if self.name.is_some() && !all.is_empty() {
             all.remove(0);
         }
         all
@@ -344,13 +344,13 @@ impl Connection {
             if packet.ack.is_none() || !socket::is_array(packet.payload) {
                 return Err(Close::Protocol);
             }
-            String::new()
+            None
         } else {
             match socket::event_name(packet.payload).map_err(|_| Close::Protocol)? {
                 EventName::Text(name) if RESERVED.contains(&name.as_str()) => {
                     return Err(Close::Protocol);
                 }
-                EventName::Text(name) => name,
+                EventName::Text(name) => Some(name.into()),
                 // Node keeps the connection: the event is legal, and nobody can listen to it. With
                 // attachments they would have to be awaited for nothing, so that one ends here.
                 EventName::Number if packet.attachments == 0 => return Ok(()),
@@ -359,7 +359,7 @@ impl Connection {
         };
         let message = Message {
             namespace,
-            name: name.into(),
+            name,
             payload: packet.payload.into(),
             ack: packet.ack,
             attachments: Vec::new(),

@@ -156,7 +156,7 @@ fn write(
     Packet::message(&text)
 }
 
-/// Decimal digits; at most 19, so that no number overflows.
+/// Decimal digits, of a number within 64 bits.
 fn number(digits: &str) -> Result<u64, Malformed> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Malformed);

@@ -35,12 +35,12 @@ impl Application for Conformance {
 
     fn event(&self, session: &Handle, (): &mut (), event: Event) {
         let Event::Event(message) = event else { return };
-        match (&*message.name, message.ack) {
-            ("message", _) => {
+        match (message.name.as_deref(), message.ack) {
+            (Some("message"), _) => {
                 let payload = array(Some("\"message-back\""), &message);
                 session.emit(&message.namespace, payload, message.attachments);
             }
-            ("message-with-ack", Some(id)) => {
+            (Some("message-with-ack"), Some(id)) => {
                 let payload = array(None, &message);
                 session.acknowledge(&message.namespace, id, payload, message.attachments);
             }

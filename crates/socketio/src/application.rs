@@ -1,5 +1,6 @@
 //! What an application is: it decides who comes in, hears what clients say, and learns why they left.
 
+use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -53,7 +54,6 @@ pub trait Application: 'static {
 }
 
 /// A client asks to join a namespace.
-#[derive(Debug)]
 pub struct Request {
     /// The namespace.
     pub namespace: Arc<str>,
@@ -63,6 +63,13 @@ pub struct Request {
     pub auth: Option<Box<str>>,
     /// The connection, for whoever will send to it.
     pub session: Handle,
+}
+
+/// Without what the client sent: that may be a secret.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
 }
 
 /// The answer to a [`Request`]: one of three, since a store that cannot be asked is neither a yes
@@ -89,4 +96,16 @@ pub enum Denial {
     Forbidden(&'static str),
     /// Not now: 503, and the stock client tries again.
     Unavailable(&'static str),
+    /// Its headers are larger than anybody's should be: 431.
+    TooLarge,
+}
+
+impl Denial {
+    /// The name in log and metric.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Forbidden(reason) | Self::Unavailable(reason) => reason,
+            Self::TooLarge => "too_large",
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub enum Undeliverable {
     /// The outbox is full; the session is being cut.
     #[error("the connection reads too slowly")]
     Slow,
-    /// The session has ended.
+    /// The session has ended, or is about to.
     #[error("the connection has ended")]
     Gone,
 }
@@ -58,22 +58,30 @@ impl Handle {
                 self.command(Command::Close(Close::Slow));
                 Err(Undeliverable::Slow)
             }
-            Charge::Cut => Err(Undeliverable::Slow),
+            Charge::Cut => Err(Undeliverable::Gone),
         }
     }
 
     /// Sends an event; `payload` is a JSON array, its name first, with placeholders for attachments.
     pub fn emit(&self, namespace: &str, payload: String, attachments: Vec<Bytes>) {
-        self.command(Command::Emit { namespace: namespace.into(), payload, attachments });
+        let size = size(&payload, &attachments);
+        self.charged(size, |charge| Command::Emit {
+            namespace: namespace.into(),
+            payload,
+            attachments,
+            charge,
+        });
     }
 
     /// Answers the client's event `id`; `payload` is a JSON array.
     pub fn acknowledge(&self, namespace: &str, id: u64, payload: String, attachments: Vec<Bytes>) {
-        self.command(Command::Acknowledge {
+        let size = size(&payload, &attachments);
+        self.charged(size, |charge| Command::Acknowledge {
             namespace: namespace.into(),
             id,
             payload,
             attachments,
+            charge,
         });
     }
 
@@ -83,13 +91,22 @@ impl Handle {
         self.command(Command::Close(reason));
     }
 
+    /// Sends a command that carries something; a session that is told too much at once is cut.
+    fn charged(&self, size: usize, command: impl FnOnce(usize) -> Command) {
+        match self.shared.budget.charge(size) {
+            Charge::Within => self.command(command(size)),
+            Charge::Exceeds => self.command(Command::Close(Close::Slow)),
+            Charge::Cut => {}
+        }
+    }
+
     pub(crate) fn budget(&self) -> &Budget {
         &self.shared.budget
     }
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "sent packets are bounded by the budget; the rest answers, one for one, what the client sent"
+        reason = "what carries something is bounded by the budget; endings are few"
     )]
     fn command(&self, command: Command) {
         self.shared.session.do_send(command);
@@ -103,6 +120,14 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// What an event or an answer takes while it waits to be encoded.
+fn size(payload: &str, attachments: &[Bytes]) -> usize {
+    payload.len() + attachments.iter().map(Bytes::len).sum::<usize>() + COMMAND_OVERHEAD
+}
+
+/// Bytes of a queued command besides what it carries, about.
+const COMMAND_OVERHEAD: usize = 256;
+
 /// What a session is told from outside.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -113,12 +138,15 @@ pub(crate) enum Command {
         namespace: Box<str>,
         payload: String,
         attachments: Vec<Bytes>,
+        /// What it is charged for, until it is encoded.
+        charge: usize,
     },
     Acknowledge {
         namespace: Box<str>,
         id: u64,
         payload: String,
         attachments: Vec<Bytes>,
+        charge: usize,
     },
     Close(Close),
 }
@@ -154,6 +182,16 @@ impl Budget {
         } else {
             Charge::Exceeds
         }
+    }
+
+    /// Charges what must be sent whatever waits; for the few frames of a beginning and an end.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Nothing more is taken.
+    pub(crate) fn cut(&self) {
+        self.waiting.fetch_or(CUT, Ordering::Relaxed);
     }
 
     pub(crate) fn release(&self, bytes: usize) {

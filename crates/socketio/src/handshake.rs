@@ -1,5 +1,6 @@
 //! The first request of a connection, as the application sees it: who asks, from where, for what.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use actix_http::RequestHead;
@@ -10,7 +11,6 @@ use crate::Config;
 use crate::origin::Cors;
 
 /// Kept until all namespaces are joined, then dropped: an idle connection does not pay for headers.
-#[derive(Debug)]
 pub struct Handshake {
     /// The client's address: the peer's, or what a trusted proxy says of it.
     pub remote: Option<IpAddr>,
@@ -26,9 +26,17 @@ pub struct Handshake {
     pub query: Vec<(String, String)>,
 }
 
+/// Without headers and query: cookies and tokens are in them.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
 impl Handshake {
     pub(crate) fn new(head: &RequestHead, config: &Config, websocket: bool) -> Self {
-        let peer = head.peer_addr.map(|addr| addr.ip());
+        // A listener on `::` sees IPv4 peers in IPv6's clothes.
+        let peer = head.peer_addr.map(|addr| addr.ip().to_canonical());
         let trusted =
             peer.is_some_and(|ip| config.trusted_proxies.iter().any(|net| net.contains(&ip)));
         let forwarded = |name| if trusted { last(&head.headers, name) } else { None };
@@ -55,6 +63,13 @@ impl Handshake {
         let mut values = self.headers.get_all(name);
         let first = values.next()?;
         if values.next().is_some() { None } else { first.to_str().ok() }
+    }
+
+    /// Bytes that are kept of the request, about.
+    pub(crate) fn head_size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        let query = self.query.iter().map(|(name, value)| name.len() + value.len());
+        headers.chain(query).sum()
     }
 
     pub(crate) fn cors(&self, config: &Config) -> Option<Cors> {

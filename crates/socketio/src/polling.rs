@@ -58,8 +58,8 @@ async fn serve<A: Application>(
     }
 }
 
-/// Why a request gets no session's answer.
-enum Failure {
+/// Why a request gets no session's answer. Shared with the WebSocket side.
+pub(crate) enum Failure {
     Refused(Refusal),
     Denied(Denial),
 }
@@ -110,27 +110,30 @@ async fn answer<A: Application>(
 }
 
 /// Whether a connection may begin. Shared with the WebSocket side.
-pub(crate) fn judge_handshake<A: Application>(
+pub(crate) fn judge<A: Application>(
     worker: &Worker<A>,
     handshake: &Handshake,
-) -> Result<(), Result<Refusal, Denial>> {
+) -> Result<(), Failure> {
     let application = &worker.inner.application;
-    application.handshake(handshake).map_err(|denial| {
+    let denied = |denial| {
         application.refused(handshake, denial);
-        Err(denial)
-    })?;
+        Failure::Denied(denial)
+    };
+    if handshake.head_size() > MAX_HEAD {
+        return Err(denied(Denial::TooLarge));
+    }
+    if !worker.inner.server.has_room_for_strangers() {
+        return Err(denied(Denial::Unavailable("too_many")));
+    }
+    application.handshake(handshake).map_err(denied)?;
     match handshake.parameter("EIO") {
         Some("4") => Ok(()),
-        _ => Err(Ok(Refusal::UnsupportedVersion)),
+        _ => Err(Refusal::UnsupportedVersion.into()),
     }
 }
 
-fn judge<A: Application>(worker: &Worker<A>, handshake: &Handshake) -> Result<(), Failure> {
-    judge_handshake(worker, handshake).map_err(|why| match why {
-        Ok(refusal) => Failure::Refused(refusal),
-        Err(denial) => Failure::Denied(denial),
-    })
-}
+/// Bytes of a first request's headers and query: they are kept until the client has joined.
+const MAX_HEAD: usize = 16 << 10;
 
 async fn visit(
     session: &Recipient<Visit>,
@@ -184,6 +187,7 @@ fn refusal(why: Refusal, cors: &Cors) -> HttpResponse {
 fn denied(denial: Denial, cors: &Cors) -> HttpResponse {
     match denial {
         Denial::Forbidden(_) => refusal(Refusal::Forbidden, cors),
+        Denial::TooLarge => builder(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, cors).finish(),
         Denial::Unavailable(reason) => builder(StatusCode::SERVICE_UNAVAILABLE, cors)
             .insert_header((RETRY_AFTER, "1"))
             .insert_header((CONTENT_TYPE, "application/json"))

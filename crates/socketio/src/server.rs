@@ -118,6 +118,11 @@ impl Server {
         self.shared.sids.lock().remove(sid);
     }
 
+    /// Whether one more connection may be let in before it has said who it is.
+    pub(crate) fn has_room_for_strangers(&self) -> bool {
+        self.shared.strangers.lock().len() < MAX_STRANGERS
+    }
+
     pub(crate) fn greet(&self, sid: Sid, session: Handle) {
         self.shared.strangers.lock().insert(sid, session);
     }
@@ -134,6 +139,10 @@ impl Server {
         }
     }
 }
+
+/// Connections that have not joined yet. A client joins within milliseconds of its handshake; whoever
+/// opens connections and leaves it at that gets no further than this.
+const MAX_STRANGERS: usize = 4096;
 
 /// A live connection in the counters, until it is dropped.
 pub(crate) struct Live {

@@ -128,9 +128,9 @@ impl<A: Application> Session<A> {
         let context = Context::new();
         let handle = Handle::new(context.address().recipient(), config.outbox);
         if let Transport::WebSocket(socket) = &transport {
-            handle.budget().charge(socket.queued());
+            handle.budget().add(socket.queued());
         }
-        handle.budget().charge(open.size());
+        handle.budget().add(open.size());
         transport.push(open);
         server.greet(sid, handle.clone());
         let session = Self {
@@ -173,65 +173,77 @@ impl<A: Application> Session<A> {
     }
 
     fn poll_transport(&mut self, task: &mut Task<'_>, now: Instant) {
-        if self.closing.is_some() {
-            return;
+        let mut bytes = 0;
+        while bytes < BYTES_PER_TURN && self.closing.is_none() {
+            let Transport::WebSocket(socket) = &mut self.transport else {
+                return self.poll_polling(task, now);
+            };
+            let input = match socket.poll_input(task) {
+                Poll::Ready(Ok(input)) => input,
+                Poll::Ready(Err(reason)) => return self.close(reason),
+                Poll::Pending => return,
+            };
+            bytes += input.size();
+            let outcome = self.receive(input, now);
+            self.check(outcome);
         }
-        match &mut self.transport {
-            Transport::Polling(_) => self.poll_polling(task, now),
-            Transport::WebSocket(socket) => {
-                // Others on this worker want their turn too.
-                for _ in 0..MESSAGES_PER_TURN {
-                    match socket.poll_input(task) {
-                        Poll::Ready(Ok(input)) => {
-                            let outcome = match input {
-                                Input::Text(data) => match std::str::from_utf8(&data) {
-                                    Ok(text) => self.connection.handle_text(text, now),
-                                    Err(_) => Err(Close::Protocol),
-                                },
-                                Input::Binary(data) => self.connection.handle_binary(&data),
-                                Input::Ping(data) => {
-                                    let pong = Packet::pong(&data);
-                                    self.handle.budget().charge(pong.size());
-                                    socket.push(pong.websocket().clone());
-                                    Ok(())
-                                }
-                                Input::Close => Err(Close::Client),
-                            };
-                            if let Err(reason) = outcome {
-                                return self.close(reason);
-                            }
-                        }
-                        Poll::Ready(Err(reason)) => return self.close(reason),
-                        Poll::Pending => return,
-                    }
-                }
-                task.waker().wake_by_ref();
-            }
+        if self.closing.is_none() {
+            // Others on this worker want their turn too.
+            task.waker().wake_by_ref();
         }
     }
 
-    /// Lets the application answer what the client asked, and queues what the protocol has to say.
+    fn receive(&mut self, input: Input, now: Instant) -> Result<(), Close> {
+        match input {
+            Input::Text(data) => {
+                let text = std::str::from_utf8(&data).map_err(|_| Close::Protocol)?;
+                self.connection.handle_text(text, now)
+            }
+            Input::Binary(data) => self.connection.handle_binary(&data),
+            Input::Ping(data) => {
+                if let Transport::WebSocket(socket) = &mut self.transport {
+                    let (added, replaced) = socket.pong(&data);
+                    self.handle.budget().add(added);
+                    self.handle.budget().release(replaced);
+                }
+                Ok(())
+            }
+            Input::Close => Err(Close::Client),
+        }
+    }
+
+    /// Gives the application what the client said, and queues what the protocol has to say.
     fn settle(&mut self, task: &mut Task<'_>) {
-        while self.closing.is_none() {
-            let Some(event) = self.connection.poll_event() else { break };
+        while let Some(event) = self.next_event() {
             match event {
                 Event::Connect { namespace, auth } => self.join(namespace, auth, task),
-                Event::Left { namespace } => {
-                    if let Some(at) = self.members.iter().position(|(name, _)| *name == namespace) {
-                        let (_, member) = self.members.swap_remove(at);
-                        self.worker.inner.application.left(member, Close::Client);
-                    }
-                }
-                Event::Event(ref message) | Event::Ack(ref message) => {
-                    let member =
-                        self.members.iter_mut().find(|(name, _)| *name == message.namespace);
-                    if let Some((_, member)) = member {
-                        self.worker.inner.application.event(&self.handle, member, event);
-                    }
-                }
+                event => self.tell(event),
             }
         }
         self.transmit();
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        if self.closing.is_some() { None } else { self.connection.poll_event() }
+    }
+
+    /// Tells the application of an event, an answer, or a client that has left a namespace.
+    fn tell(&mut self, event: Event) {
+        let application = &self.worker.inner.application;
+        let namespace = match &event {
+            Event::Event(message) | Event::Ack(message) => &message.namespace,
+            Event::Connect { namespace, .. } | Event::Left { namespace } => namespace,
+        };
+        let Some(at) = self.members.iter().position(|(name, _)| name == namespace) else { return };
+        if let Event::Left { .. } = event {
+            let (_, member) = self.members.swap_remove(at);
+            application.left(member, Close::Client);
+            if self.members.is_empty() {
+                self.worker.inner.server.greet(self.sid, self.handle.clone());
+            }
+        } else if let Some((_, member)) = self.members.get_mut(at) {
+            application.event(&self.handle, member, event);
+        }
     }
 
     fn join(&mut self, namespace: Arc<str>, auth: Option<Box<str>>, task: &mut Task<'_>) {
@@ -284,8 +296,10 @@ impl<A: Application> Session<A> {
                 }
             }
             Admission::Refuse { message, data } => {
-                let held = std::mem::take(&mut self.held);
-                self.handle.budget().release(held.iter().map(Packet::size).sum());
+                if self.members.is_empty() && self.joining.is_empty() {
+                    let held = std::mem::take(&mut self.held);
+                    self.handle.budget().release(held.iter().map(Packet::size).sum());
+                }
                 self.connection.refuse(&namespace, &message, data.as_deref());
             }
             Admission::Unavailable => self.close(Close::StoreUnavailable),
@@ -296,9 +310,13 @@ impl<A: Application> Session<A> {
     /// not listen is as slow as any other.
     fn transmit(&mut self) {
         while let Some(packet) = self.connection.poll_transmit() {
+            if self.closing.is_some() {
+                // The last frame is in the queue; nothing follows it.
+                continue;
+            }
             match self.handle.budget().charge(packet.size()) {
                 Charge::Within => self.transport.push(packet),
-                Charge::Exceeds | Charge::Cut => self.close(Close::Slow),
+                Charge::Exceeds | Charge::Cut => return self.close(Close::Slow),
             }
         }
     }
@@ -310,10 +328,10 @@ impl<A: Application> Session<A> {
     }
 
     fn next_deadline(&self) -> Instant {
-        let deadline = match &self.closing {
-            Some(closing) => closing.deadline,
-            None => self.connection.poll_timeout(),
-        };
+        if let Some(closing) = &self.closing {
+            return closing.deadline;
+        }
+        let deadline = self.connection.poll_timeout();
         match &self.transport {
             Transport::Polling(polling) => {
                 polling.deadline().map_or(deadline, |at| at.min(deadline))
@@ -346,9 +364,7 @@ impl<A: Application> Actor for Session<A> {
         self.worker.inner.server.forget(&self.sid);
         self.worker.inner.server.know(&self.sid);
         self.worker.inner.server.count_end(reason);
-        for (_, member) in self.members.drain(..) {
-            self.worker.inner.application.left(member, reason);
-        }
+        self.dismiss(reason);
         self.worker.inner.application.ended(reason);
         debug!("connection ended reason={reason}");
     }
@@ -364,14 +380,19 @@ impl<A: Application> Handler<Command> for Session<A> {
         match command {
             Command::Send(packet) if self.members.is_empty() => self.held.push(packet),
             Command::Send(packet) => self.transport.push(packet),
-            Command::Emit { namespace, payload, attachments } => {
+            Command::Emit { namespace, payload, attachments, charge } => {
+                self.handle.budget().release(charge);
                 if self.connection.joined(&namespace) {
                     self.connection.emit(&namespace, &payload, &attachments);
+                    // At once: what is sent after this must not arrive before it.
+                    self.transmit();
                 }
             }
-            Command::Acknowledge { namespace, id, payload, attachments } => {
+            Command::Acknowledge { namespace, id, payload, attachments, charge } => {
+                self.handle.budget().release(charge);
                 if self.connection.joined(&namespace) {
                     self.connection.acknowledge(&namespace, id, &payload, &attachments);
+                    self.transmit();
                 }
             }
             Command::Close(reason) => self.close(reason),
@@ -401,8 +422,8 @@ impl<A: Application> ActorFuture<Session<A>> for Pump {
     }
 }
 
-/// Messages that one session may handle before others get their turn.
-const MESSAGES_PER_TURN: usize = 64;
+/// Bytes that one session may handle before others get their turn.
+const BYTES_PER_TURN: usize = 256 << 10;
 
 #[expect(clippy::disallowed_methods, reason = "the session is where time enters the protocol")]
 fn now() -> Instant {

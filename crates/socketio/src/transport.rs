@@ -17,6 +17,7 @@ use actix_rt::net::TcpStream;
 use actix_rt::time::timeout;
 use bytes::{Bytes, BytesMut};
 use log::debug;
+use protocol::Packet;
 
 use crate::Close;
 
@@ -30,6 +31,16 @@ pub(crate) enum Input {
     Close,
 }
 
+impl Input {
+    /// Bytes, and something for the trouble.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Text(data) | Self::Binary(data) | Self::Ping(data) => data.len() + 64,
+            Self::Close => 64,
+        }
+    }
+}
+
 pub(crate) struct Socket {
     stream: TcpStream,
     codec: Codec,
@@ -40,6 +51,8 @@ pub(crate) struct Socket {
     queue: VecDeque<Bytes>,
     /// How much of the queue's front is written.
     written: usize,
+    /// The answer to the newest ping; older ones need none (RFC 6455 §5.5.3).
+    pong: Option<Bytes>,
 }
 
 struct Fragments {
@@ -58,11 +71,21 @@ impl Socket {
             max_payload,
             queue: VecDeque::new(),
             written: 0,
+            pong: None,
         }
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes) {
         self.queue.push_back(bytes);
+    }
+
+    /// Answers a ping, once what is queued is written. Returns the bytes that adds, and those that it
+    /// replaces.
+    pub(crate) fn pong(&mut self, data: &[u8]) -> (usize, usize) {
+        let pong = Packet::pong(data).websocket().clone();
+        let added = pong.len();
+        let replaced = self.pong.replace(pong).map_or(0, |old| old.len());
+        (added, replaced)
     }
 
     /// Bytes that are queued and not yet written.
@@ -72,13 +95,19 @@ impl Socket {
 
     /// The next message. Ends when the stream does: [`Close::Transport`].
     pub(crate) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Close>> {
+        let mut fills = 0;
         loop {
             if let Some(input) = self.next_input()? {
                 return Poll::Ready(Ok(input));
             }
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Close::Transport)),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) if fills < FILLS_PER_TURN => fills += 1,
+                Poll::Ready(Ok(_)) => {
+                    // Nothing but pieces and pongs: others want their turn too.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -91,7 +120,13 @@ impl Socket {
         cx: &mut Context<'_>,
         written: &mut usize,
     ) -> Poll<io::Result<()>> {
-        while !self.queue.is_empty() {
+        loop {
+            if self.queue.is_empty() {
+                match self.pong.take() {
+                    Some(pong) => self.queue.push_back(pong),
+                    None => break,
+                }
+            }
             let mut slices = [IoSlice::new(&[]); 64];
             let mut skip = self.written;
             let mut count = 0;
@@ -230,6 +265,9 @@ thread_local! {
     /// Borrowed only while one read lasts.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 64 * 1024].into_boxed_slice());
 }
+
+/// Reads without a whole message before others get their turn.
+const FILLS_PER_TURN: usize = 16;
 
 /// Bytes of a client frame's header at most (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;

@@ -18,7 +18,7 @@ use protocol::engine::Refusal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::handshake::{Handshake, parameter, query};
-use crate::polling::judge_handshake;
+use crate::polling::{Failure, judge as judge_handshake};
 use crate::server::Worker;
 use crate::session::{Session, Visit};
 use crate::transport::Socket;
@@ -111,10 +111,7 @@ fn judge<A: Application>(worker: &Worker<A>, head: &RequestHead) -> Result<Targe
     match session {
         Some(session) => Ok(Target::Polling(session)),
         None => {
-            judge_handshake(worker, &handshake).map_err(|why| match why {
-                Ok(refusal) => Rejection::from(refusal),
-                Err(denial) => Rejection::from(denial),
-            })?;
+            judge_handshake(worker, &handshake)?;
             Ok(Target::New(Box::new(handshake)))
         }
     }
@@ -160,12 +157,25 @@ impl From<Refusal> for Rejection {
     }
 }
 
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::Denied(denial) => denial.into(),
+        }
+    }
+}
+
 impl From<Denial> for Rejection {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::Forbidden(_) => {
                 Self { status: "403 Forbidden", message: Refusal::Forbidden.to_string() }
             }
+            Denial::TooLarge => Self {
+                status: "431 Request Header Fields Too Large",
+                message: denial.reason().to_owned(),
+            },
             Denial::Unavailable(reason) => Self {
                 status: "503 Service Unavailable\r\nRetry-After: 1",
                 message: reason.to_owned(),

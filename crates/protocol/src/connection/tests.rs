@@ -113,7 +113,7 @@ fn events_and_acks_pass_with_their_arguments() {
     let mut peer = Peer::joined();
     peer.send("427[\"hello\",{\"a\": 1},[2]]").unwrap();
     let message = peer.event();
-    assert_eq!((&*message.name, message.ack), ("hello", Some(7)));
+    assert_eq!((message.name.as_deref(), message.ack), (Some("hello"), Some(7)));
     let args: Vec<_> = message.args().iter().map(|arg| arg.get()).collect();
     assert_eq!(args, ["{\"a\": 1}", "[2]"]);
     peer.connection.acknowledge("/", 7, "[true]", &[]);

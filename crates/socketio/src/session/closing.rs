@@ -31,18 +31,28 @@ impl<A: Application> Session<A> {
         if self.closing.is_some() {
             return;
         }
+        // What the client said before its goodbye still counts, and so does what it was told.
+        while let Some(event) = self.connection.poll_event() {
+            self.tell(event);
+        }
+        self.transmit();
+        if self.closing.is_some() {
+            return;
+        }
         // Who cannot or will not read gets no last words.
         let last_words = !matches!(reason, Close::Transport | Close::Slow | Close::PingTimeout);
         self.closing = Some(Closing { reason, deadline: now() + FAREWELL, last_words });
         self.joining.clear();
+        self.handle.budget().cut();
+        self.dismiss(reason);
         match &mut self.transport {
             Transport::WebSocket(socket) if last_words => {
                 let frame = Packet::close(reason.code(), reason.as_str());
-                self.handle.budget().charge(frame.size());
                 socket.push(frame.websocket().clone());
             }
             Transport::WebSocket(_) => {}
             Transport::Polling(polling) => {
+                polling.drop_probe();
                 // The client that said goodbye expects nothing but its answer.
                 let word = if reason == Close::Client { "6" } else { "1" };
                 let told = polling.has_get() && polling.answer(Some(word)).is_some();
@@ -53,6 +63,13 @@ impl<A: Application> Session<A> {
                     closing.last_words = false;
                 }
             }
+        }
+    }
+
+    /// Its members leave: nobody counts on a session that is about to end.
+    pub(super) fn dismiss(&mut self, reason: Close) {
+        for (_, member) in self.members.drain(..) {
+            self.worker.inner.application.left(member, reason);
         }
     }
 

@@ -68,6 +68,10 @@ impl Polling {
         get.send(Reply::Payload(payload)).ok().map(|()| released)
     }
 
+    pub(super) fn drop_probe(&mut self) {
+        self.probe = None;
+    }
+
     pub(super) fn has_get(&self) -> bool {
         self.get.is_some()
     }
@@ -104,7 +108,7 @@ impl<A: Application> Session<A> {
         let Transport::Polling(polling) = &mut self.transport else { return };
         let Some(probe) = polling.probe.take() else { return };
         let mut socket = probe.socket;
-        self.handle.budget().charge(socket.queued());
+        self.handle.budget().add(socket.queued());
         for packet in std::mem::take(&mut polling.queue) {
             socket.push(packet.websocket().clone());
         }
@@ -156,7 +160,7 @@ impl<A: Application> Session<A> {
             return answer(reply, Reply::Refused(Refusal::BadRequest));
         }
         let now = now();
-        match self.receive(body, now) {
+        match self.receive_payload(body, now) {
             Ok(()) => answer(reply, Reply::Payload(b"ok".to_vec())),
             Err(reason) => {
                 let rejected = match reason {
@@ -169,7 +173,7 @@ impl<A: Application> Session<A> {
         }
     }
 
-    fn receive(&mut self, body: &[u8], now: Instant) -> Result<(), Close> {
+    fn receive_payload(&mut self, body: &[u8], now: Instant) -> Result<(), Close> {
         let body = std::str::from_utf8(body).map_err(|_| Close::Protocol)?;
         for item in engine::payload(body) {
             match item.map_err(|_| Close::Protocol)? {
