@@ -85,9 +85,9 @@ pub enum Interest {
     Lost(Address),
 }
 
-/// Ends every session. The answer is how many there were.
+/// Ends every session.
 #[derive(Message)]
-#[rtype(result = "usize")]
+#[rtype(result = "()")]
 pub struct EndAll(pub Close);
 
 /// Asks for numbers.
@@ -249,13 +249,12 @@ impl Handler<Watch> for Registry {
 }
 
 impl Handler<EndAll> for Registry {
-    type Result = usize;
+    type Result = ();
 
-    fn handle(&mut self, EndAll(reason): EndAll, _: &mut Self::Context) -> usize {
+    fn handle(&mut self, EndAll(reason): EndAll, _: &mut Self::Context) {
         for (_, member) in &self.members {
             member.sink.end(reason);
         }
-        self.members.len()
     }
 }
 

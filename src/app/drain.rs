@@ -63,19 +63,22 @@ pub(super) async fn drain(
     if timeout(SILENCE, silent).await.is_err() {
         warn!("not all notifiers fell silent in time");
     }
-    let mut told = 0;
+    let connections = server.live();
     let gone = timeout(PATIENCE, async {
         let mut every = interval(Duration::from_millis(50));
         while server.live() > 0 {
             every.tick().await;
             // Each time anew: somebody may have been on the way in.
-            told += registry.send(EndAll(Close::Draining)).await.unwrap_or_default();
-            told += server.end_strangers(Close::Draining);
+            if registry.send(EndAll(Close::Draining)).await.is_err() {
+                warn!("the registry is gone; its sessions are cut");
+                break;
+            }
+            server.end_strangers(Close::Draining);
         }
     });
     match gone.await {
-        Ok(()) => info!("drained told={told}"),
-        Err(_) => warn!("drained told={told} cut={}", server.live()),
+        Ok(()) => info!("drained connections={connections}"),
+        Err(_) => warn!("drained connections={connections} cut={}", server.live()),
     }
     public.stop(false).await;
     admin.stop(false).await;

@@ -319,6 +319,13 @@ const IDENTITY_KEYS: [(&str, &str); 34] = [
 
 fn notifier(mut section: Section<'_>) -> Placed<NotifierConfig> {
     let source = section.source();
+    if !section.has("name") {
+        section.mistake(
+            &source,
+            "name",
+            "missing; give it one, as log and metrics call it by that",
+        );
+    }
     let name = section.take_if("name", String::new(), rules::name);
     let transport = section.choose(
         "type",
@@ -330,6 +337,7 @@ fn notifier(mut section: Section<'_>) -> Placed<NotifierConfig> {
             ("http", None),
         ],
     );
+    let unsaid = !section.has("connect") && !section.has("bind");
     let connect = section.take_if("connect", Vec::new(), rules::endpoints);
     let bind = section.take_if("bind", String::new(), rules::endpoint);
     let subscribe = section.choose(
@@ -346,15 +354,8 @@ fn notifier(mut section: Section<'_>) -> Placed<NotifierConfig> {
     section.later("token_file", "\"\"");
     let insecure = section.take("insecure", false);
 
-    if name.value.is_empty() {
-        section.mistake(
-            &source,
-            "name",
-            "missing; give it one, as log and metrics call it by that",
-        );
-    }
     match (connect.value.is_empty(), bind.value.is_empty()) {
-        (true, true) => section.mistake(
+        (true, true) if unsaid => section.mistake(
             &source,
             "connect",
             "missing; say connect = [\"tcp://…\"] or bind = \"tcp://…\"",

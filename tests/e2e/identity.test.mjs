@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { io } from 'socket.io-client';
 
-import { BASE, connect, freePort, hubWithPush, startHub } from './support.mjs';
+import { BASE, connect, freePort, hubWithPush, pregon, settings, startHub } from './support.mjs';
 import { ask, handshakePath, joined, poll, webSocket } from './wire.mjs';
 
 const limit = { timeout: 60_000 };
@@ -135,11 +135,10 @@ test('listed pages may connect and are told so', limit, async (t) => {
   await joined(t, hub, 'ana');
 });
 
-test('every page may connect where "*" says so, without credentials', limit, async (t) => {
-  const hub = await startHub(t, BASE, ['--set', 'server.origins=["*"]']);
-  const answer = await ask(hub.url, handshakePath('polling'), { headers: { Origin: FOREIGN } });
-  assert.deepEqual([answer.status, answer.headers['access-control-allow-origin']], [200, '*']);
-  assert.equal(answer.headers['access-control-allow-credentials'], undefined);
+test('"*" is no setting for origins: any page could act for whoever looks at it', limit, async () => {
+  const { code, lines } = await pregon(['run', '--config', settings(BASE), '--set', 'server.origins=["*"]']);
+  assert.equal(code, 64);
+  assert.match(lines[0], /server\.origins: "\*" would let any page on the web act/);
 });
 
 test('forwarding headers count from a trusted proxy only', limit, async (t) => {

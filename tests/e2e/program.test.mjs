@@ -143,7 +143,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     t.diagnostic(`ended after ${seconds.toFixed(2)} s`);
     assert.ok(seconds < 10, `${seconds} s`);
     assert.deepEqual((await Promise.all(away)).map(([reason]) => reason), Array(50).fill('transport close'));
-    await hub.line(/drained told=50/);
+    await hub.line(/drained connections=52/);
 
     const back = clients.map(({ socket }) => once(socket, 'connect'));
     const next = await startHub(t, text);

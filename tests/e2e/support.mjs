@@ -189,14 +189,23 @@ function like(expected, value) {
   return Object.fromEntries(Object.entries(expected).map(([key, inner]) => [key, like(inner, value[key])]));
 }
 
-/** A port that was free a moment ago, for what must be known before it is bound. */
+/**
+ * A port that is free, for what must be known before it is bound. It lies below those that the system
+ * hands out for port 0, so nobody gets it by chance in between.
+ */
 export async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const outcome = await new Promise((resolve) => {
+      server.once('error', resolve);
+      server.listen(port, '127.0.0.1', () => resolve('free'));
+    });
+    if (outcome !== 'free') continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** A notifier's table. */

@@ -77,19 +77,25 @@ async fn answer<A: Application>(
     body: Payload,
 ) -> Result<Reply, Failure> {
     let query = query(request.head());
-    let transport = parameter(&query, "transport");
-    match transport {
-        Some("polling") if worker.config().polling => {}
-        // It asks for a WebSocket, but did not ask HTTP for one.
-        Some("websocket") if worker.config().websocket => return Err(Refusal::BadRequest.into()),
+    let polling = match parameter(&query, "transport") {
+        Some("polling") if worker.config().polling => true,
+        Some("websocket") if worker.config().websocket => false,
         _ => return Err(Refusal::TransportUnknown.into()),
-    }
+    };
     let session = match parameter(&query, "sid") {
         Some(sid) => {
             let session = Sid::parse(sid).and_then(|sid| worker.inner.server.find(&sid));
-            session.ok_or(Refusal::SessionUnknown)?
+            Some(session.ok_or(Refusal::SessionUnknown)?)
         }
         None if request.method() != Method::GET => return Err(Refusal::BadHandshakeMethod.into()),
+        None => None,
+    };
+    if !polling {
+        // It asks for a WebSocket, but did not ask HTTP for one.
+        return Err(Refusal::BadRequest.into());
+    }
+    let session = match session {
+        Some(session) => session,
         None => {
             judge(worker, &handshake)?;
             let session = Session::poll(worker, handshake).map_err(|why| {

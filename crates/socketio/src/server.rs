@@ -80,11 +80,10 @@ impl Server {
         self.shared.polling.load(Ordering::Relaxed) + self.shared.websocket.load(Ordering::Relaxed)
     }
 
-    /// Ends the sessions that no application knows, as they have not joined. Returns how many.
-    pub fn end_strangers(&self, reason: Close) -> usize {
+    /// Ends the sessions that no application knows, as they have not joined.
+    pub fn end_strangers(&self, reason: Close) {
         let strangers: Vec<Handle> = self.shared.strangers.lock().values().cloned().collect();
         strangers.iter().for_each(|session| session.close(reason));
-        strangers.len()
     }
 
     /// The counters.

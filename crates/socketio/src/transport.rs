@@ -195,10 +195,11 @@ impl Socket {
         while !self.partial.is_empty() {
             let frame = self.codec.decode(&mut self.partial).map_err(|error| reason(&error))?;
             let Some(frame) = frame else {
-                if self.partial.len() > self.max_payload + MAX_HEADER {
-                    return Err(Close::TooLarge);
-                }
-                return Ok(None);
+                // The codec would wait for all of it, however much that is.
+                return match claim(&self.partial) {
+                    Some(length) if length > self.max_payload as u64 => Err(Close::TooLarge),
+                    _ => Ok(None),
+                };
             };
             if self.partial.is_empty() {
                 self.partial = BytesMut::new();
@@ -269,8 +270,15 @@ thread_local! {
 /// Reads without a whole message before others get their turn.
 const FILLS_PER_TURN: usize = 16;
 
-/// Bytes of a client frame's header at most (RFC 6455 §5.2).
-const MAX_HEADER: usize = 14;
+/// The payload's length as a frame's first bytes claim it, once they are there (RFC 6455 §5.2).
+fn claim(frame: &[u8]) -> Option<u64> {
+    let [_, second, rest @ ..] = frame else { return None };
+    match second & 0x7f {
+        126 => rest.first_chunk().map(|length| u16::from_be_bytes(*length).into()),
+        127 => rest.first_chunk().map(|length| u64::from_be_bytes(*length)),
+        short => Some(short.into()),
+    }
+}
 
 fn reason(error: &ProtocolError) -> Close {
     match error {
