@@ -27,7 +27,7 @@ build: node_modules/.done ## the release binary, the browser client inside
 
 test: test-rust test-e2e ## all tests
 
-test-rust:
+test-rust: node_modules/.done
 	cargo test --workspace --locked
 
 test-e2e: node_modules/.done .venv/.done $(CHROMIUM)

@@ -12,12 +12,8 @@ const BUNDLES: [&str; 3] = ["socket.io.js", "socket.io.min.js", "socket.io.esm.m
 fn main() {
     let package =
         Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("node_modules/socket.io-client");
-    // Naming a missing path here would rebuild the hub each time: cargo cannot know its age.
-    let watched = if package.exists() {
-        "node_modules/socket.io-client/package.json"
-    } else {
-        "package.json"
-    };
+    // While it is missing, cargo asks at each build: so it is noticed as soon as npm has installed it.
+    let watched = "node_modules/socket.io-client/package.json";
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={watched}");
     println!("cargo:rerun-if-env-changed=PREGON_CLIENT");
