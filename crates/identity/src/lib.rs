@@ -1,5 +1,28 @@
-//! Who is this? Session and ticket formats as values: bytes, keys and the time in, a user or a named
-//! refusal out.
+//! Who is this? Session formats as values: bytes, keys and the time in, a user or a named refusal out.
 //!
-//! No I/O, no clock: the hub's `clients` fetches what is to be read. No format is here yet; the
-//! identity `dev`, which needs none, is in the hub.
+//! ```text
+//! Cookie header ──▶ id, verified ──▶ key ──▶ (the caller asks the store) ──▶ layers ──▶ path ──▶ user
+//!   [`cookie`]       [`Recipe::session_id`]                                  [`unwrap`]  [`document`]
+//! ```
+//!
+//! There is no I/O and no clock here. Everything comes from outside: cookies from strangers, values
+//! from a store that a compromised application may write. So each step is bounded in memory and time,
+//! nothing recurses over input, nothing is executed, and secrets are compared in constant time.
+
+mod beaker;
+mod cookie;
+mod document;
+mod pickle;
+mod reason;
+mod recipe;
+mod unwrap;
+
+pub use document::Document;
+pub use reason::Reason;
+pub use recipe::{IdFormat, Recipe, Secret, SessionId, User};
+pub use unwrap::Layer;
+
+/// The pickle reader alone, for differential tests against other readers.
+pub mod pickles {
+    pub use crate::pickle::{Node, NodeId, Pickle, read};
+}

@@ -1,0 +1,68 @@
+//! Real sessions and hostile ones: cookies and store values, as Beaker and Django wrote them, or as an
+//! attacker would, each with the verdict it must get.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use identity::{IdFormat, Layer, Recipe, Secret};
+use serde_json::Value;
+
+#[test]
+fn every_vector_gets_its_verdict() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let index = std::fs::read(folder.join("index.json")).unwrap();
+    let vectors: Vec<Value> = serde_json::from_slice(&index).unwrap();
+    assert!(vectors.len() >= 60, "only {} vectors", vectors.len());
+    let mut wrong = Vec::new();
+    for vector in &vectors {
+        let recipe = recipe(&vector["config"]);
+        let value =
+            vector["value_file"].as_str().map(|file| std::fs::read(folder.join(file)).unwrap());
+        let now = Duration::from_secs(vector["now"].as_u64().unwrap());
+        let outcome = recipe.session_id(vector["cookie_header"].as_str()).and_then(|id| {
+            if let Some(key) = vector["redis_key"].as_str() {
+                assert_eq!(recipe.store_key(&id), key, "{}", vector["name"]);
+            }
+            recipe.user(value.as_deref(), now)
+        });
+        let verdict = outcome.as_ref().map(|user| user.id.as_str());
+        let expect = &vector["expect"];
+        let right = match verdict {
+            Ok(user) => expect["user"] == user || expect["or_user"] == user,
+            Err(_) => expect["reject"].is_string(),
+        };
+        if !right {
+            wrong.push(format!("{}: {outcome:?}, expected {expect}", vector["name"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), vectors.len(), wrong.join("\n"));
+}
+
+fn recipe(config: &Value) -> Recipe {
+    let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+    let list = |key: &str| -> Vec<String> {
+        let items = config[key].as_array().cloned().unwrap_or_default();
+        items.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    let beaker = text("id") == "beaker";
+    let pattern = config["pattern"].as_str().or(beaker.then_some("[0-9a-f]{32}"));
+    Recipe {
+        id: if beaker { IdFormat::Beaker } else { IdFormat::Raw },
+        cookie: text("cookie"),
+        secrets: list("secrets")
+            .iter()
+            .filter_map(|secret| Secret::new(secret.as_bytes()))
+            .collect(),
+        allow_unsigned: config["allow_unsigned"] == true,
+        pattern: pattern.map(|pattern| Recipe::pattern(pattern).unwrap()),
+        key: text("key"),
+        unwrap: list("unwrap").iter().map(|name| Layer::parse(name).unwrap()).collect(),
+        user: list("user"),
+        groups: Vec::new(),
+        accessed: vec![text("accessed")],
+        timeout: Duration::from_secs(config["timeout"].as_u64().unwrap_or_default()),
+        max_bytes: 256 << 10,
+    }
+}
