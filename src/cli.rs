@@ -75,7 +75,7 @@ pub struct CheckArgs {
 /// Arguments of `notify`.
 #[derive(Debug, Args)]
 pub struct NotifyArgs {
-    /// The address: u/<user>/, g/<group>/ or all/
+    /// The address: `u/<user>/`, `g/<group>/` or `all/`
     #[arg(long, value_name = "ADDRESS")]
     pub to: String,
     /// The hub's `pull` notifier, as tcp://127.0.0.1:5556
