@@ -29,15 +29,21 @@ test('who joins in the middle of a stream misses nothing after `connect`', { tim
   const push = new Push();
   t.after(() => push.close());
   push.connect(bind);
+  // Nobody is to fall so far behind that they are cut: one listener sets the pace for the stream.
+  const pace = await connect(t, hub, 'pace');
   let streaming = true;
   const stream = (async () => {
-    for (let n = 0; streaming; n += 1) await push.send(['all/', `{"data":${n}}`]);
+    for (let n = 0; streaming; n += 1) {
+      await push.send(['all/', `{"data":${n}}`]);
+      await pace.until((heard) => heard.length > n - 200);
+    }
     await push.send(['all/', '{"data":"last"}']);
   })();
   const clients = [];
   for (let n = 0; n < 40; n += 1) {
     clients.push(await connect(t, hub, `user${n}`, { transports: [n % 2 ? 'polling' : 'websocket'] }));
   }
+  await clients.at(-1).until((heard) => heard.length > 0);
   streaming = false;
   await stream;
   for (const client of clients) {
