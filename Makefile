@@ -31,7 +31,7 @@ test-rust: node_modules/.done
 	cargo test --workspace --locked
 
 test-e2e: node_modules/.done .venv/.done $(CHROMIUM)
-	cargo build --locked
+	cargo build --workspace --locked
 	PREGON=$(abspath $(TARGET))/debug/pregon PYTHON=$(abspath $(PYTHON)) CHROMIUM=$(CHROMIUM) \
 		node --test --test-concurrency=1 $(sort $(wildcard tests/e2e/*.test.mjs))
 
