@@ -25,11 +25,11 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Error, HttpResponse};
-use parking_lot::Mutex;
 
 use crate::config::names_loopback;
+use crate::directory::Directory;
 use crate::metrics::Metrics;
-use crate::notifier::Notifier;
+use crate::notifier::Fleet;
 use crate::registry::Registry;
 use crate::sequencer::Sequencer;
 
@@ -43,8 +43,10 @@ pub struct Hub {
     pub registry: Addr<Registry>,
     /// The order.
     pub sequencer: Addr<Sequencer>,
-    /// Notifiers, by name.
-    pub notifiers: Notifiers,
+    /// The notifiers.
+    pub notifiers: Fleet,
+    /// Who knows of more of them, if anybody.
+    pub directory: Option<Addr<Directory>>,
     /// All metrics.
     pub metrics: Metrics,
     /// Set once the hub accepts connections.
@@ -54,9 +56,6 @@ pub struct Hub {
     /// When it started.
     pub started: Instant,
 }
-
-/// The notifiers' addresses. Shared, since a notifier that was started anew has a new one.
-pub type Notifiers = Arc<Mutex<std::collections::BTreeMap<String, Addr<Notifier>>>>;
 
 /// Mounts the paths.
 pub fn configure(hub: Data<Hub>) -> impl FnOnce(&mut ServiceConfig) {

@@ -17,12 +17,13 @@ use actix_web::web::Data;
 use log::{error, info, warn};
 use thiserror::Error;
 
-use crate::admin::{self, Hub, Notifiers};
+use crate::admin::{self, Hub};
 use crate::clients::Gate;
-use crate::config::{Config, Identity, NotifierConfig};
+use crate::config::{Config, Identity, NotifierConfig, fitting_message};
 use crate::demo::Demo;
+use crate::directory::{self, Directory};
 use crate::metrics::Metrics;
-use crate::notifier::{Notifier, SocketError, Surroundings};
+use crate::notifier::{Fleet, StartError, Surroundings};
 use crate::registry::Registry;
 use crate::sequencer::Sequencer;
 
@@ -41,13 +42,13 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// A notifier's socket cannot be opened.
+    /// A notifier cannot be started.
     #[error("notifier {name}: {source}")]
     Notifier {
         /// Its name.
         name: String,
-        /// What libzmq says.
-        source: SocketError,
+        /// Why.
+        source: StartError,
     },
     /// libzmq was built without CURVE.
     #[error("this libzmq has no CURVE; build the hub as its README says")]
@@ -88,7 +89,7 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
     let ready = Ready { public: public.local_addr()?, admin: admin.local_addr()? };
 
     let server = socketio::Server::new(public::socketio(&config));
-    let metrics = Metrics::new(server.clone());
+    let metrics = Metrics::new(server.clone(), config.directory.connect.is_some());
     let core = Arbiter::new();
     let registry = start(&core, Registry::default).await?;
     let behind = registry.clone();
@@ -100,25 +101,27 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
         metrics: metrics.clone(),
     };
 
-    let notifiers = Notifiers::default();
+    let context = around.context.clone();
+    let notifiers = Fleet::new(core.handle(), around);
     for config in &config.notifiers {
-        start_notifier(&core, config.clone(), &around, &notifiers)?;
+        start_notifier(&notifiers, config.clone())?;
     }
     let mut identities = config.identities.clone();
     let demo = if demo {
         identities.push(Identity::Dev);
-        let (demo, notifier) = Demo::new(around.context.clone());
-        let endpoint = start_notifier(&core, notifier, &around, &notifiers)?;
+        let (demo, notifier) = Demo::new(context);
+        let endpoint = start_notifier(&notifiers, notifier)?;
         Some(demo.start(endpoint)?)
-    } else if config.notifiers.is_empty() {
+    } else if config.notifiers.is_empty() && config.directory.connect.is_none() {
         warn!(
-            "no notifier configured advice=\"add a [[notifier]] table: nobody can announce anything\""
+            "no notifier configured advice=\"add a [[notifier]] table or a [directory]: nobody can announce anything\""
         );
         None
     } else {
         None
     };
 
+    let directory = start_directory(&core, &config, &notifiers, &metrics).await?;
     let draining = Arc::new(AtomicBool::new(false));
     let hub = Data::new(Hub {
         server: server.clone(),
@@ -126,6 +129,7 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
         registry: registry.clone(),
         sequencer: sequencer.clone(),
         notifiers: notifiers.clone(),
+        directory: directory.clone(),
         metrics: metrics.clone(),
         ready: Arc::default(),
         draining: draining.clone(),
@@ -155,7 +159,8 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
         broken = broken(&registry, &sequencer) => Err(Error::Broken(broken)),
     };
     draining.store(true, Ordering::Relaxed);
-    drain::drain(&server, &registry, &notifiers, [&public_server, &admin_server]).await;
+    let servers = [&public_server, &admin_server];
+    drain::drain(&server, &registry, &notifiers, directory.as_ref(), servers).await;
     outcome
 }
 
@@ -185,44 +190,26 @@ async fn start<A: Actor<Context = actix::Context<A>>>(
     started.await.map_err(|_| io::Error::other("an arbiter has stopped"))
 }
 
-/// Opens a notifier's socket here, so that an address that is taken is known at once, and starts it
-/// where messages come in. Returns where it is really bound or connected.
-fn start_notifier(
-    on: &Arbiter,
-    config: NotifierConfig,
-    around: &Surroundings,
-    notifiers: &Notifiers,
-) -> Result<String, Error> {
+fn start_notifier(notifiers: &Fleet, config: NotifierConfig) -> Result<String, Error> {
     let name = config.name.clone();
-    let notifier = Notifier::open(config.clone(), around.clone())
-        .map_err(|source| Error::Notifier { name: name.clone(), source })?;
-    let endpoint = notifier.endpoint().unwrap_or_default();
-    let (around, notifiers) = (around.clone(), notifiers.clone());
-    on.spawn_fn(move || {
-        actix::spawn(watch(name, config, around, notifiers, notifier));
-    });
-    Ok(endpoint)
+    notifiers.start(config).map_err(|source| Error::Notifier { name, source })
 }
 
-/// Runs a notifier, and starts it anew should it panic: its message is lost, the others are not.
-async fn watch(
-    name: String,
-    config: NotifierConfig,
-    around: Surroundings,
-    notifiers: Notifiers,
-    mut notifier: Notifier,
-) {
-    loop {
-        let context = actix::Context::new();
-        notifiers.lock().insert(name.clone(), actix::AsyncContext::address(&context));
-        let ended = actix::spawn(context.into_future(notifier)).await;
-        if ended.is_ok() {
-            return;
-        }
-        error!("notifier panicked notifier={name} next=\"started anew in a second\"");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        notifier = Notifier::new(config.clone(), around.clone());
-    }
+/// Starts to ask the directory, if there is one.
+async fn start_directory(
+    on: &Arbiter,
+    config: &Config,
+    notifiers: &Fleet,
+    metrics: &Metrics,
+) -> io::Result<Option<Addr<Directory>>> {
+    let Some(address) = config.directory.connect.clone() else { return Ok(None) };
+    let terms = directory::Terms {
+        address,
+        refresh: config.directory.refresh,
+        max_message: fitting_message(config.socketio.outbox),
+    };
+    let (notifiers, up) = (notifiers.clone(), metrics.directory_up());
+    start(on, move || Directory::new(terms, notifiers, up)).await.map(Some)
 }
 
 fn serve_admin(listener: TcpListener, hub: Data<Hub>) -> io::Result<ServerHandle> {

@@ -4,6 +4,7 @@
 //! [`tree`] merges those layers and remembers where each value came from; [`section`] reads values
 //! out of it and collects every mistake; this file knows the tables and their rules.
 
+mod directory;
 mod rules;
 mod section;
 mod tables;
@@ -16,7 +17,10 @@ use std::{fmt, fs, io};
 
 use thiserror::Error;
 
-pub use rules::names_loopback;
+pub use rules::{
+    endpoint as check_endpoint, fitting as fitting_message, name as check_name, names_loopback,
+    prefixes as check_prefixes,
+};
 pub use tables::{Config, Identity, LogConfig, LogFormat, NotifierConfig, Subscribe, Transport};
 use tree::Tree;
 

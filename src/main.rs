@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod config;
 mod demo;
+mod directory;
 mod metrics;
 mod model;
 mod notifier;

@@ -6,7 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 /// The hub's metrics. Cloning shares them: counters are shared state, since a message for each
@@ -24,6 +24,7 @@ struct Families {
     notifications: Family<ByNotifierAndOutcome, Counter>,
     deliveries: Family<ByNotifier, Counter>,
     turned_away: Family<ByReason, Counter>,
+    directory_up: Gauge,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
@@ -50,7 +51,8 @@ struct ByReason {
 
 impl Metrics {
     /// All metrics; those of the Socket.IO server are read from it when they are asked for.
-    pub fn new(server: socketio::Server) -> Self {
+    /// `directory`: whether there is one.
+    pub fn new(server: socketio::Server, directory: bool) -> Self {
         let families = Families::default();
         let mut registry = Registry::with_prefix("pregon");
         registry.register(
@@ -78,6 +80,13 @@ impl Metrics {
             "Handshakes and joins turned away, by reason",
             families.turned_away.clone(),
         );
+        if directory {
+            registry.register(
+                "directory_up",
+                "1: the directory answers; 0: it does not",
+                families.directory_up.clone(),
+            );
+        }
         for reason in TURNED_AWAY {
             // So that a graph begins with 0, not with the first event.
             drop(families.turned_away.get_or_create(&ByReason { reason }));
@@ -118,11 +127,33 @@ impl Metrics {
         self.families.deliveries.get_or_create_owned(&by_notifier(notifier))
     }
 
+    /// Ends the series of a notifier that is gone. `reasons`: why its messages could be refused.
+    pub fn forget(&self, notifier: &str, reasons: &[&'static str]) {
+        let families = &self.families;
+        families.received.remove(&by_notifier(notifier));
+        families.deliveries.remove(&by_notifier(notifier));
+        let notifier = || notifier.to_owned();
+        for outcome in OUTCOMES {
+            families.notifications.remove(&ByNotifierAndOutcome { notifier: notifier(), outcome });
+        }
+        for reason in reasons {
+            families.refused.remove(&ByNotifierAndReason { notifier: notifier(), reason });
+        }
+    }
+
+    /// 1 while the directory answers.
+    pub fn directory_up(&self) -> Gauge {
+        self.families.directory_up.clone()
+    }
+
     /// Clients turned away for that reason.
     pub fn turned_away(&self, reason: &'static str) -> Counter {
         self.families.turned_away.get_or_create_owned(&ByReason { reason })
     }
 }
+
+/// What becomes of a notification.
+const OUTCOMES: [&str; 3] = ["delivered", "absent", "duplicate"];
 
 /// What the parts that exist can say to a client.
 const TURNED_AWAY: [&str; 7] =

@@ -9,6 +9,7 @@
 
 mod codec;
 mod counters;
+mod fleet;
 mod monitor;
 mod pump;
 mod socket;
@@ -18,8 +19,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture,
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    ResponseFuture,
 };
+use log::info;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -29,6 +32,7 @@ use crate::registry::{Interest, Registry, Watch};
 use crate::sequencer::Sequencer;
 pub use codec::Refused;
 use counters::Counters;
+pub use fleet::{Fleet, StartError};
 use pump::{Pump, State};
 pub use socket::SocketError;
 use socket::Source;
@@ -136,6 +140,20 @@ impl Handler<FallSilent> for Notifier {
         let (quiet, silent) = oneshot::channel();
         self.quiet = Some(quiet);
         Box::pin(silent)
+    }
+}
+
+/// Ends the notifier: it is no longer wanted. A batch that is on its way arrives.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+impl Handler<Stop> for Notifier {
+    type Result = ();
+
+    fn handle(&mut self, Stop: Stop, ctx: &mut Self::Context) {
+        info!("notifier stopped notifier={}", self.name);
+        ctx.stop();
     }
 }
 

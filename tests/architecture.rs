@@ -7,11 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The hub's parts from the bottom up. A part may import those below its own row.
-const ROWS: [&[&str]; 8] = [
+const ROWS: [&[&str]; 9] = [
     &["model", "metrics", "config"],
     &["registry"],
     &["sequencer"],
     &["notifier", "clients"],
+    &["directory"],
     &["admin", "bundle", "demo"],
     &["app"],
     &["cli"],

@@ -7,7 +7,7 @@ use actix_web::web::Data;
 use serde::Serialize;
 
 use super::{Hub, Ordering};
-use crate::{notifier, registry, sequencer};
+use crate::{directory, notifier, registry, sequencer};
 
 #[derive(Serialize)]
 struct Status {
@@ -18,6 +18,7 @@ struct Status {
     registry: Option<registry::Observed>,
     sequencer: Option<sequencer::Observed>,
     notifiers: Vec<notifier::Observed>,
+    directory: Option<directory::Observed>,
 }
 
 #[derive(Serialize)]
@@ -32,11 +33,15 @@ struct Connections {
 
 /// A part that does not answer is missing from the answer: `null`, or not in the list.
 pub(super) async fn get(hub: Data<Hub>) -> HttpResponse {
-    let addresses: Vec<_> = hub.notifiers.lock().values().cloned().collect();
+    let addresses = hub.notifiers.addresses();
     let mut notifiers = Vec::with_capacity(addresses.len());
     for address in addresses {
         notifiers.extend(address.send(notifier::Observe).await.ok());
     }
+    let directory = match &hub.directory {
+        Some(directory) => directory.send(directory::Observe).await.ok(),
+        None => None,
+    };
     let sockets = hub.server.snapshot();
     let state = if hub.draining.load(Ordering::Relaxed) {
         "draining"
@@ -59,5 +64,6 @@ pub(super) async fn get(hub: Data<Hub>) -> HttpResponse {
         registry: hub.registry.send(registry::Observe).await.ok(),
         sequencer: hub.sequencer.send(sequencer::Observe).await.ok(),
         notifiers,
+        directory,
     })
 }

@@ -13,8 +13,8 @@ use protocol::Close;
 use tokio::signal::unix::{Signal, SignalKind, signal as on};
 use tokio::time::{interval, timeout};
 
-use crate::admin::Notifiers;
-use crate::notifier::FallSilent;
+use crate::directory::{self, Directory};
+use crate::notifier::{FallSilent, Fleet};
 use crate::registry::{EndAll, Registry};
 
 /// How long everyone together may take.
@@ -53,12 +53,19 @@ impl Signals {
 pub(super) async fn drain(
     server: &socketio::Server,
     registry: &Addr<Registry>,
-    notifiers: &Notifiers,
+    notifiers: &Fleet,
+    directory: Option<&Addr<Directory>>,
     [public, admin]: [&ServerHandle; 2],
 ) {
     public.pause().await;
+    if let Some(directory) = directory {
+        // It starts nobody any more.
+        if timeout(SILENCE, directory.send(directory::Stop)).await.is_err() {
+            warn!("the directory did not stop in time");
+        }
+    }
     // What has been read still reaches its browsers; what has not stays with its sender.
-    let notifiers: Vec<_> = notifiers.lock().values().cloned().collect();
+    let notifiers = notifiers.addresses();
     let silent = join_all(notifiers.iter().map(|notifier| notifier.send(FallSilent)));
     if timeout(SILENCE, silent).await.is_err() {
         warn!("not all notifiers fell silent in time");

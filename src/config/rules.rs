@@ -57,7 +57,11 @@ pub(super) fn outbox(Size(bytes): &Size) -> Result<(), String> {
     }
 }
 
-pub(super) fn name(name: &str) -> Result<(), String> {
+/// What a notifier may be called.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn name(name: &str) -> Result<(), String> {
     let valid = (1..=64).contains(&name.len())
         && name
             .bytes()
@@ -69,7 +73,11 @@ pub(super) fn endpoints(endpoints: &[String]) -> Result<(), String> {
     endpoints.iter().try_for_each(|one| endpoint(one))
 }
 
-pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
+/// Where a ZeroMQ socket may connect to or be bound.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn endpoint(endpoint: &str) -> Result<(), String> {
     match endpoint.split_once("://") {
         Some(("tcp", rest))
             if rest.rsplit_once(':').is_some_and(|(host, port)| {
@@ -83,7 +91,11 @@ pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
     }
 }
 
-pub(super) fn prefixes(prefixes: &[String]) -> Result<(), String> {
+/// What a notifier may send to.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn prefixes(prefixes: &[String]) -> Result<(), String> {
     let valid = |one: &String| one.starts_with("u/") || one.starts_with("g/") || one == "all/";
     match prefixes.iter().find(|one| !valid(one)) {
         Some(bad) => Err(format!("{bad:?} begins no address; write u/…, g/… or all/")),
@@ -166,6 +178,11 @@ pub(super) fn listeners(
     }
 }
 
+/// The largest message that fits an empty outbox, with what the hub adds to it.
+pub fn fitting(outbox: usize) -> usize {
+    outbox.saturating_sub(2048)
+}
+
 pub(super) fn notifiers(
     notifiers: &[Placed<NotifierConfig>],
     outbox: usize,
@@ -177,8 +194,7 @@ pub(super) fn notifiers(
             let message = format!("{:?} is taken by another notifier", notifier.name);
             mistakes.push(source.mistake("notifier.name", message));
         }
-        // One message must fit an empty outbox, with what the hub adds to it.
-        if notifier.max_message + 2048 > outbox {
+        if notifier.max_message > fitting(outbox) {
             let message = format!(
                 "{} bytes do not fit socketio.outbox, {outbox} bytes",
                 notifier.max_message

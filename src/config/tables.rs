@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Mistake;
+use super::directory::{self, DirectoryConfig};
 use super::rules;
 use super::section::{Placed, Section};
 use super::tree::{Node, Source, Table, Tree, Value};
@@ -23,6 +24,8 @@ pub struct Config {
     pub identities: Vec<Identity>,
     /// Programs that announce.
     pub notifiers: Vec<NotifierConfig>,
+    /// Who knows of more of them.
+    pub directory: DirectoryConfig,
     /// The other listener.
     pub admin: AdminConfig,
     /// What is logged, and how.
@@ -75,7 +78,7 @@ pub enum Identity {
 }
 
 /// `[[notifier]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifierConfig {
     /// What log, metrics and browsers call it.
     pub name: String,
@@ -183,6 +186,7 @@ pub(super) fn read(mut tree: Tree, demo: bool, mistakes: &mut Vec<Mistake>) -> C
     let socketio = socketio(tree.root.remove("socketio"), mistakes);
     let identities = each("identity", tree.root.remove("identity"), mistakes, identity);
     let notifiers = each("notifier", tree.root.remove("notifier"), mistakes, notifier);
+    let directory = directory::read(tree.root.remove("directory"), mistakes);
     let admin = admin(tree.root.remove("admin"), mistakes);
     let log = log(tree.root.remove("log"), mistakes);
     not_yet(&mut tree, mistakes);
@@ -196,6 +200,7 @@ pub(super) fn read(mut tree: Tree, demo: bool, mistakes: &mut Vec<Mistake>) -> C
         socketio: socketio.config,
         identities: identities.into_iter().map(|identity| identity.value).collect(),
         notifiers: notifiers.into_iter().map(|notifier| notifier.value).collect(),
+        directory,
         admin: AdminConfig { listen: admin.value },
         log,
     }
@@ -402,8 +407,7 @@ fn log(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> LogConfig {
 
 /// Tables of parts that do not exist yet.
 fn not_yet(tree: &mut Tree, mistakes: &mut Vec<Mistake>) {
-    let tables: [(&str, &[(&'static str, &str)]); 3] = [
-        ("directory", &[("connect", "\"\""), ("refresh", "\"30s\"")]),
+    let tables: [(&str, &[(&'static str, &str)]); 2] = [
         ("redis", &[("url", "\"redis://127.0.0.1:6379/0\""), ("prefix", "\"pregon:\"")]),
         ("inbox", &[("path", "\"pregon.db\""), ("max", "1000"), ("ttl", "\"30d\"")]),
     ];

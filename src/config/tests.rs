@@ -107,6 +107,11 @@ fn mistakes_say_where_and_what_would_be_right() {
             "[[notifier]]\nname = \"a\"\nconnect = [\"http://x\"]",
             "config.toml:3: notifier.connect: \"http://x\" is no endpoint; write tcp://host:port or ipc:///path",
         ),
+        (
+            "[directory]\nconnect = \"directory:5550\"",
+            "config.toml:2: directory.connect: \"directory:5550\" is no endpoint; write tcp://host:port or ipc:///path",
+        ),
+        ("[directory]\nrefresh = 0", "config.toml:2: directory.refresh: must be more than nothing"),
     ];
     for (text, expected) in cases {
         assert_eq!(mistake(text), expected);
