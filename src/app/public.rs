@@ -32,7 +32,6 @@ pub(super) fn socketio(config: &Config) -> socketio::Config {
         outbox: terms.outbox,
         origins: match server.origins.as_slice() {
             [] => Origins::Own,
-            list if list.iter().any(|one| one == "*") => Origins::Any,
             list => Origins::List(list.to_vec()),
         },
         trusted_proxies: server.trusted_proxies.clone(),

@@ -19,12 +19,16 @@ pub(super) fn path(path: &str) -> Result<(), String> {
 
 pub(super) fn origins(origins: &[String]) -> Result<(), String> {
     let valid = |origin: &str| {
-        origin == "*"
-            || origin.split_once("://").is_some_and(|(scheme, host)| {
-                matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
-            })
+        origin.split_once("://").is_some_and(|(scheme, host)| {
+            matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
+        })
     };
     match origins.iter().find(|origin| !valid(origin)) {
+        // Whoever is known by a cookie, or by a word, would be known to any page.
+        Some(any) if any == "*" => {
+            let danger = "would let any page on the web act for whoever looks at it";
+            Err(format!("{any:?} {danger}; name the origins"))
+        }
         Some(bad) => {
             Err(format!("{bad:?} is no origin; write scheme://host, as \"https://app.example\""))
         }
@@ -145,12 +149,6 @@ pub(super) fn identities(
             "identity",
             "none; say who a browser belongs to, as [[identity]] with preset = \"dev\"",
         ));
-    }
-    let any = server.config.origins.iter().any(|origin| origin == "*");
-    if any && !identities.is_empty() {
-        let message =
-            "\"*\" would let any page on the web act for whoever looks at it; name the origins";
-        mistakes.push(server.origins.mistake("server.origins", message));
     }
     let dev = demo || identities.iter().any(|one| one.value == Identity::Dev);
     if dev && !server.config.listen.ip().is_loopback() {

@@ -210,7 +210,6 @@ pub(super) fn read(mut tree: Tree, demo: bool, mistakes: &mut Vec<Mistake>) -> C
 pub(super) struct Server {
     pub(super) config: ServerConfig,
     pub(super) listen: Source,
-    pub(super) origins: Source,
 }
 
 pub(super) struct SocketIo {
@@ -221,18 +220,17 @@ pub(super) struct SocketIo {
 fn server(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> Server {
     let mut section = Section::new("server", node, mistakes);
     let listen = section.take("listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
-    let origins = section.take_if("origins", Vec::new(), rules::origins);
     let config = ServerConfig {
         listen: listen.value,
         workers: section.take("workers", 0).value,
         path: section.take_if("path", "/socket.io/".to_owned(), rules::path).value,
-        origins: origins.value,
+        origins: section.take_if("origins", Vec::new(), rules::origins).value,
         trusted_proxies: section.take("trusted_proxies", Vec::new()).value,
         max_connections: section.take("max_connections", 0).value,
     };
     section.later("tls", "{ cert = \"\", key = \"\" }");
     section.finish();
-    Server { config, listen: listen.source, origins: origins.source }
+    Server { config, listen: listen.source }
 }
 
 fn socketio(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> SocketIo {

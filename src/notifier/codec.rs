@@ -109,7 +109,7 @@ pub fn decode(frames: &[impl AsRef<[u8]>], config: &NotifierConfig) -> Result<De
                 _ => None,
             };
             let body: Body<'_> = parse(body.as_ref())?;
-            let notification = build(to, body, id.map(Arc::from), config)?;
+            let notification = build(to, &body, id.map(Arc::from), config)?;
             Ok(Decoded::Notifications(vec![notification]))
         }
         _ => Err(Refused::BadFrames),
@@ -129,20 +129,13 @@ struct Body<'a> {
     key: Option<Cow<'a, str>>,
 }
 
+/// What a single frame carries besides its body; other forms have frames for it.
 #[derive(Deserialize)]
-struct Single<'a> {
+struct Envelope<'a> {
     #[serde(borrow)]
     to: To<'a>,
     #[serde(borrow, default)]
     id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    #[serde(borrow, default)]
-    event: Option<Cow<'a, str>>,
-    #[serde(default, rename = "ttl")]
-    _ttl: Option<u32>,
-    #[serde(borrow, default)]
-    key: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -154,35 +147,28 @@ enum To<'a> {
 }
 
 fn single(frame: &[u8], config: &NotifierConfig) -> Result<Decoded, Refused> {
-    let single: Single<'_> = parse(frame)?;
-    let id = match &single.id {
+    let envelope: Envelope<'_> = parse(frame)?;
+    let body: Body<'_> = parse(frame)?;
+    let id = match &envelope.id {
         Some(id) if !valid_id(id) => return Err(Refused::BadJson),
         id => id.as_deref().map(Arc::from),
     };
-    let to = match &single.to {
+    let to = match &envelope.to {
         To::One(to) => std::slice::from_ref(to),
         To::Many(list) if list.is_empty() => return Err(Refused::BadAddress),
         To::Many(list) => list.as_slice(),
     };
-    let body = || Body {
-        data: single.data,
-        event: single.event.clone(),
-        _ttl: single._ttl,
-        key: single.key.clone(),
-    };
     // Each address gets a frame of its own: what a small message may become is bounded, too.
-    if to.len() * (single.data.get().len() + FRAME_OVERHEAD) > MAX_FAN_OUT {
+    if to.len() * (body.data.get().len() + FRAME_OVERHEAD) > MAX_FAN_OUT {
         return Err(Refused::TooLarge);
     }
-    let mut notifications = Vec::with_capacity(to.len());
-    let mut shared: Option<Notification> = None;
+    let mut notifications: Vec<Notification> = Vec::with_capacity(to.len());
     let mut seen = HashSet::new();
     for to in to.iter().filter(|to| seen.insert(&***to)) {
-        let notification = match &shared {
-            None => build(to, body(), id.clone(), config)?,
+        let notification = match notifications.first() {
+            None => build(to, &body, id.clone(), config)?,
             Some(first) => Notification { to: granted(to, config)?, ..first.clone() },
         };
-        shared.get_or_insert_with(|| notification.clone());
         notifications.push(notification);
     }
     Ok(Decoded::Notifications(notifications))
@@ -203,7 +189,7 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
 
 fn build(
     to: &str,
-    body: Body<'_>,
+    body: &Body<'_>,
     id: Option<Arc<str>>,
     config: &NotifierConfig,
 ) -> Result<Notification, Refused> {

@@ -55,16 +55,14 @@ impl Counters {
         for refusals in self.refused.iter_mut().filter(|one| one.reason == reason) {
             refusals.count.inc();
             refusals.unlogged += 1;
-            if refusals.logged.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
-                warn!(
-                    "messages refused notifier={notifier} reason={} count={} advice={:?}",
-                    reason.as_str(),
-                    refusals.unlogged,
-                    reason.advice(),
-                );
-                refusals.logged = Some(now);
-                refusals.unlogged = 0;
-            }
+            refusals.log(notifier, now);
+        }
+    }
+
+    /// Logs what was held back; to be called now and then, so that the end of a burst is told, too.
+    pub(super) fn catch_up(&mut self, notifier: &str, now: Instant) {
+        for refusals in &mut self.refused {
+            refusals.log(notifier, now);
         }
     }
 
@@ -95,5 +93,24 @@ impl Counters {
         observed.refused =
             self.refused.iter().map(|one| (one.reason.as_str(), one.count.get())).collect();
         observed.last_seen_seconds = self.last_seen.map(|at| now.duration_since(at).as_secs());
+    }
+}
+
+impl Refusals {
+    /// At most one line a second; it stands for all refusals since the last.
+    fn log(&mut self, notifier: &str, now: Instant) {
+        let too_soon =
+            self.logged.is_some_and(|at| now.duration_since(at) < Duration::from_secs(1));
+        if self.unlogged == 0 || too_soon {
+            return;
+        }
+        warn!(
+            "messages refused notifier={notifier} reason={} count={} advice={:?}",
+            self.reason.as_str(),
+            self.unlogged,
+            self.reason.advice(),
+        );
+        self.logged = Some(now);
+        self.unlogged = 0;
     }
 }

@@ -106,7 +106,9 @@ impl Pump {
     }
 
     fn poll_turn(&mut self, notifier: &mut Notifier, task: &mut Task<'_>) -> Poll<SocketError> {
-        while self.safety.poll_tick(task).is_ready() {}
+        while self.safety.poll_tick(task).is_ready() {
+            notifier.counters.catch_up(&notifier.name, now());
+        }
         loop {
             if self.poll_in_flight(notifier, task).is_pending() {
                 return Poll::Pending;

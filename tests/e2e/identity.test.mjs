@@ -136,9 +136,12 @@ test('listed pages may connect and are told so', limit, async (t) => {
 });
 
 test('"*" is no setting for origins: any page could act for whoever looks at it', limit, async () => {
-  const { code, lines } = await pregon(['run', '--config', settings(BASE), '--set', 'server.origins=["*"]']);
-  assert.equal(code, 64);
-  assert.match(lines[0], /server\.origins: "\*" would let any page on the web act/);
+  for (const more of [[], ['--demo']]) {
+    const args = ['run', '--config', settings(BASE), '--set', 'server.origins=["*"]', ...more];
+    const { code, lines } = await pregon(args);
+    assert.equal(code, 64);
+    assert.match(lines[0], /server\.origins: "\*" would let any page on the web act/);
+  }
 });
 
 test('forwarding headers count from a trusted proxy only', limit, async (t) => {
