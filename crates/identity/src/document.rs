@@ -1,5 +1,8 @@
 //! An unpacked session: a tree that is only ever followed along a path.
 
+use std::borrow::Cow;
+use std::iter;
+
 use serde_json::Value;
 
 use crate::pickle::{Node, NodeId, Pickle};
@@ -21,20 +24,25 @@ impl Document {
             Self::Pickle(pickle) => name(pickle, follow(pickle, path)?),
             Self::Json(value) => json_name(follow_json(value, path)?),
         }
+        .map(Cow::into_owned)
     }
 
-    /// The names in a list at the end of a path; what is no name is left out.
-    pub fn names(&self, path: &[String]) -> Vec<String> {
+    /// The names in a list at the end of a path; what is no name is left out. They are borrowed: many
+    /// references to one long text are little in a pickle, and as many texts would be gigabytes.
+    pub fn names<'a>(&'a self, path: &[String]) -> Box<dyn Iterator<Item = Cow<'a, str>> + 'a> {
         match self {
             Self::Pickle(pickle) => match follow(pickle, path).map(|id| pickle.node(id)) {
-                Some(Node::List(items) | Node::Tuple(items, _) | Node::Set(items)) => {
-                    items.iter().filter_map(|item| name(pickle, *item)).collect()
-                }
-                _ => Vec::new(),
+                Some(
+                    Node::List(items)
+                    | Node::Tuple(items, _)
+                    | Node::Set(items)
+                    | Node::FrozenSet(items),
+                ) => Box::new(items.iter().filter_map(|item| name(pickle, *item))),
+                _ => Box::new(iter::empty()),
             },
             Self::Json(value) => match follow_json(value, path) {
-                Some(Value::Array(items)) => items.iter().filter_map(json_name).collect(),
-                _ => Vec::new(),
+                Some(Value::Array(items)) => Box::new(items.iter().filter_map(json_name)),
+                _ => Box::new(iter::empty()),
             },
         }
     }
@@ -56,21 +64,26 @@ impl Document {
 fn follow(pickle: &Pickle, path: &[String]) -> Option<NodeId> {
     path.iter().try_fold(pickle.root(), |at, key| {
         let Node::Dict(pairs) = pickle.node(at) else { return None };
-        // The last one counts, as in Python. Python 2 writes keys as bytes.
-        let found = pairs.iter().rev().find(|(name, _)| match pickle.node(*name) {
-            Node::Text(text) => text == key,
-            Node::Bytes(bytes) => bytes == key.as_bytes(),
-            _ => false,
+        // The last one counts, as in Python. Python 2 writes keys as bytes; to Python 3 the two are
+        // different keys, and the application asks for the text.
+        let mut pairs = pairs.iter().rev();
+        let text = pairs
+            .clone()
+            .find(|(name, _)| matches!(pickle.node(*name), Node::Text(text) if text == key));
+        let found = text.or_else(|| {
+            pairs.find(|(name, _)| {
+                matches!(pickle.node(*name), Node::Bytes(bytes) if bytes == key.as_bytes())
+            })
         });
         found.map(|(_, value)| *value)
     })
 }
 
-fn name(pickle: &Pickle, id: NodeId) -> Option<String> {
+fn name(pickle: &Pickle, id: NodeId) -> Option<Cow<'_, str>> {
     match pickle.node(id) {
-        Node::Text(text) => Some(text.clone()),
-        Node::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
-        Node::Integer(number) => Some(number.to_string()),
+        Node::Text(text) => Some(text.into()),
+        Node::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Cow::from),
+        Node::Integer(number) => Some(number.to_string().into()),
         _ => None,
     }
 }
@@ -79,10 +92,47 @@ fn follow_json<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(value, |at, key| at.as_object()?.get(key))
 }
 
-fn json_name(value: &Value) -> Option<String> {
+fn json_name(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string().into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_names_are_of_any_kind() {
+        let cases: [&[u8]; 5] = [
+            b"](U\x01aK\x07Ne.",
+            b"(U\x01aK\x07Nt.",
+            b"\x8f(U\x01aK\x07N\x90.",
+            b"(U\x01aK\x07N\x91.",
+            b"(U\x01aK\x07Nl.",
+        ];
+        for pickle in cases {
+            let document = Document::Pickle(crate::pickle::read(pickle).unwrap());
+            let names: Vec<_> = document.names(&[]).collect();
+            assert_eq!(names, ["a", "7"], "{}", pickle.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn last_of_a_key_counts_and_text_before_bytes() {
+        let cases: [(&[u8], &str); 5] = [
+            (b"}(U\x04userK\x01u.", "1"),
+            (b"}(\x8c\x04userK\x01\x8c\x04userK\x02u.", "2"),
+            (b"}(U\x04userK\x01U\x04userK\x02u.", "2"),
+            (b"}(\x8c\x04userK\x01U\x04userK\x02u.", "1"),
+            (b"}(U\x04userK\x01\x8c\x04userK\x02u.", "2"),
+        ];
+        for (pickle, user) in cases {
+            let document = Document::Pickle(crate::pickle::read(pickle).unwrap());
+            let found = document.name(&["user".to_owned()]);
+            assert_eq!(found.as_deref(), Some(user), "{}", pickle.escape_ascii());
+        }
     }
 }

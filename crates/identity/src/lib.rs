@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Cookie header ──▶ id, verified ──▶ key ──▶ (the caller asks the store) ──▶ layers ──▶ path ──▶ user
-//!   [`cookie`]       [`Recipe::session_id`]                                  [`unwrap`]  [`document`]
+//!   [`cookie`]       [`Recipe::session_id`]  [`Recipe::lookup`]              [`unwrap`]  [`document`]
 //! ```
 //!
 //! There is no I/O and no clock here. Everything comes from outside: cookies from strangers, values
@@ -17,9 +17,11 @@ mod reason;
 mod recipe;
 mod unwrap;
 
+pub use beaker::BeakerKeys;
 pub use document::Document;
 pub use reason::Reason;
-pub use recipe::{IdFormat, Recipe, Secret, SessionId, User};
+pub use recipe::{IdFormat, Lookup, Recipe, Secret, SessionId, User};
+pub use regex::Regex as Pattern;
 pub use unwrap::Layer;
 
 /// The pickle reader alone, for differential tests against other readers.

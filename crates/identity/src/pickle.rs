@@ -5,6 +5,7 @@
 //! all nodes lie in one flat arena and refer to each other by number: so nesting costs no stack, and
 //! what is shared, doubled or recursive costs one number each time.
 
+mod input;
 mod machine;
 mod opcode;
 mod text;
@@ -50,7 +51,9 @@ pub enum Node {
     Dict(Vec<(NodeId, NodeId)>),
     /// A `set`.
     Set(Vec<NodeId>),
-    /// A `frozenset`, a class, a function, or an object of any class: its content is of no interest.
+    /// A `frozenset`, as protocol 4 and later write it; it can be a key.
+    FrozenSet(Vec<NodeId>),
+    /// A class, a function, or an object of any class: its content is of no interest.
     Opaque,
 }
 

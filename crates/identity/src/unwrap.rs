@@ -1,5 +1,6 @@
 //! The layers around a session's value, peeled one by one, each bounded.
 
+use std::borrow::Cow;
 use std::io::Read as _;
 
 use base64::Engine as _;
@@ -7,11 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 
 use crate::Reason;
+use crate::beaker::{self, BeakerKeys};
 use crate::document::Document;
 use crate::pickle::{self, Node};
 
 /// One layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// Python's pickle. If another layer follows, the pickled object is bytes or text.
     Pickle,
@@ -21,32 +23,35 @@ pub enum Layer {
     Zlib,
     /// JSON.
     Json,
+    /// Beaker's encryption, with the library `cryptography`.
+    BeakerAesGcm(BeakerKeys),
 }
 
 impl Layer {
-    /// A layer by its name in the configuration.
-    pub fn parse(name: &str) -> Option<Self> {
+    /// A layer by its name in the configuration; without keys, `beaker_aes_gcm` is none.
+    pub fn parse(name: &str, keys: Option<&BeakerKeys>) -> Option<Self> {
         match name {
             "pickle" => Some(Self::Pickle),
             "base64" => Some(Self::Base64),
             "zlib" => Some(Self::Zlib),
             "json" => Some(Self::Json),
+            "beaker_aes_gcm" => keys.cloned().map(Self::BeakerAesGcm),
             _ => None,
         }
     }
 }
 
-enum Peeled {
-    Bytes(Vec<u8>),
+enum Peeled<'a> {
+    Bytes(Cow<'a, [u8]>),
     Document(Document),
 }
 
-/// Peels all layers. None of them may come to more than `max_bytes`.
+/// Peels all layers. Neither the value nor what one of them comes to may be more than `max_bytes`.
 ///
 /// # Errors
 /// One of them is not what it should be.
 pub(crate) fn unwrap(value: &[u8], layers: &[Layer], max_bytes: usize) -> Result<Document, Reason> {
-    let mut peeled = Peeled::Bytes(value.to_vec());
+    let mut peeled = Peeled::Bytes(value.into());
     for layer in layers {
         let bytes = bytes(peeled)?;
         if bytes.len() > max_bytes {
@@ -59,9 +64,11 @@ pub(crate) fn unwrap(value: &[u8], layers: &[Layer], max_bytes: usize) -> Result
                 Peeled::Document(Document::Json(value))
             }
             Layer::Base64 => {
-                Peeled::Bytes(STANDARD.decode(bytes.trim_ascii()).map_err(|_| Reason::Corrupt)?)
+                let decoded = STANDARD.decode(bytes.trim_ascii()).map_err(|_| Reason::Corrupt)?;
+                Peeled::Bytes(decoded.into())
             }
-            Layer::Zlib => Peeled::Bytes(inflate(&bytes, max_bytes)?),
+            Layer::Zlib => Peeled::Bytes(inflate(&bytes, max_bytes)?.into()),
+            Layer::BeakerAesGcm(keys) => Peeled::Bytes(beaker::decrypt(&bytes, keys)?.into()),
         };
     }
     match peeled {
@@ -70,12 +77,12 @@ pub(crate) fn unwrap(value: &[u8], layers: &[Layer], max_bytes: usize) -> Result
     }
 }
 
-fn bytes(peeled: Peeled) -> Result<Vec<u8>, Reason> {
+fn bytes(peeled: Peeled<'_>) -> Result<Cow<'_, [u8]>, Reason> {
     match peeled {
         Peeled::Bytes(bytes) => Ok(bytes),
         Peeled::Document(Document::Pickle(pickle)) => match pickle.node(pickle.root()) {
-            Node::Bytes(bytes) => Ok(bytes.clone()),
-            Node::Text(text) => Ok(text.clone().into_bytes()),
+            Node::Bytes(bytes) => Ok(bytes.clone().into()),
+            Node::Text(text) => Ok(text.clone().into_bytes().into()),
             _ => Err(Reason::Corrupt),
         },
         Peeled::Document(Document::Json(_)) => Err(Reason::Corrupt),
@@ -88,4 +95,75 @@ fn inflate(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, Reason> {
     let bound = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     ZlibDecoder::new(bytes).take(bound).read_to_end(&mut inflated).map_err(|_| Reason::Corrupt)?;
     if inflated.len() > max_bytes { Err(Reason::TooLarge) } else { Ok(inflated) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
+    use super::*;
+
+    const MAX: usize = 1_000;
+
+    fn deflate(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn user(value: &[u8], layers: &[Layer]) -> Result<Option<String>, Reason> {
+        Ok(unwrap(value, layers, MAX)?.name(&["user".to_owned()]))
+    }
+
+    #[test]
+    fn zlib_ends_where_its_stream_does() {
+        let layers = [Layer::Zlib, Layer::Json];
+        let [one, two] = [r#"{"user": 1}"#, r#"{"user": 2}"#].map(|json| deflate(json.as_bytes()));
+        assert_eq!(user(&one, &layers), Ok(Some("1".to_owned())));
+        // What follows is not looked at, as in Python.
+        assert_eq!(user(&[&one[..], &two].concat(), &layers), Ok(Some("1".to_owned())));
+        // The last four bytes are the checksum.
+        for cut in 1..one.len() {
+            assert_eq!(user(&one[..one.len() - cut], &layers), Err(Reason::Corrupt), "{cut}");
+        }
+    }
+
+    #[test]
+    fn nothing_becomes_larger_than_the_bound() {
+        let layers = [Layer::Zlib, Layer::Json];
+        let json = |spaces: usize| format!("{{\"user\": 1}}{}", " ".repeat(spaces)).into_bytes();
+        let most = MAX - json(0).len();
+        assert!(user(&deflate(&json(most)), &layers).is_ok());
+        for spaces in [most + 1, 10_000_000] {
+            assert_eq!(user(&deflate(&json(spaces)), &layers), Err(Reason::TooLarge), "{spaces}");
+        }
+        assert!(user(&json(most), &[Layer::Json]).is_ok());
+        assert_eq!(user(&json(most + 1), &[Layer::Json]), Err(Reason::TooLarge));
+    }
+
+    #[test]
+    fn json_is_bounded_in_depth_and_its_last_key_counts() {
+        let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+        assert!(user(&nested(127), &[Layer::Json]).is_ok());
+        assert_eq!(user(&nested(128), &[Layer::Json]), Err(Reason::Corrupt));
+        let twice = br#"{"user": 1, "user": 2}"#;
+        assert_eq!(user(twice, &[Layer::Json]), Ok(Some("2".to_owned())));
+    }
+
+    #[test]
+    fn base64_is_strict_but_for_blanks_around_it() {
+        let layers = [Layer::Base64, Layer::Json];
+        assert_eq!(user(b" eyJ1c2VyIjoxfQ==\n", &layers), Ok(Some("1".to_owned())));
+        for value in [
+            &b"eyJ1c2VyIjoxfQ"[..],
+            b"eyJ1c2Vy\nIjoxfQ==",
+            b"eyJ1c2VyIjoxfR==",
+            b"eyJ1c2VyIjoxfQ==!",
+        ] {
+            assert_eq!(user(value, &layers), Err(Reason::Corrupt), "{}", value.escape_ascii());
+        }
+    }
 }

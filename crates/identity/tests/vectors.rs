@@ -3,10 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use identity::{IdFormat, Layer, Recipe, Secret};
+use identity::{BeakerKeys, IdFormat, Layer, Lookup, Recipe, Secret};
 use serde_json::Value;
 
 #[test]
@@ -14,7 +15,8 @@ fn every_vector_gets_its_verdict() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let index = std::fs::read(folder.join("index.json")).unwrap();
     let vectors: Vec<Value> = serde_json::from_slice(&index).unwrap();
-    assert!(vectors.len() >= 60, "only {} vectors", vectors.len());
+    assert!(vectors.len() > 76, "only {} vectors", vectors.len());
+    let mut seen = BTreeSet::new();
     let mut wrong = Vec::new();
     for vector in &vectors {
         let recipe = recipe(&vector["config"]);
@@ -22,10 +24,15 @@ fn every_vector_gets_its_verdict() {
             vector["value_file"].as_str().map(|file| std::fs::read(folder.join(file)).unwrap());
         let now = Duration::from_secs(vector["now"].as_u64().unwrap());
         let outcome = recipe.session_id(vector["cookie_header"].as_str()).and_then(|id| {
+            let lookup = recipe.lookup(&id);
+            let value = match lookup {
+                Lookup::Key(_) => value.as_deref(),
+                Lookup::Value(value) => Some(value),
+            };
             if let Some(key) = vector["redis_key"].as_str() {
-                assert_eq!(recipe.store_key(&id), key, "{}", vector["name"]);
+                assert_eq!(lookup, Lookup::Key(key.to_owned()), "{}", vector["name"]);
             }
-            recipe.user(value.as_deref(), now)
+            recipe.user(value, now)
         });
         let verdict = outcome.as_ref().map(|user| user.id.as_str());
         let expect = &vector["expect"];
@@ -36,8 +43,17 @@ fn every_vector_gets_its_verdict() {
         if !right {
             wrong.push(format!("{}: {outcome:?}, expected {expect}", vector["name"]));
         }
+        if verdict.is_ok() {
+            let config = &vector["config"];
+            let layers = config["unwrap"].as_array().unwrap();
+            seen.extend(layers.iter().chain([&config["id"]]).filter_map(Value::as_str));
+        }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), vectors.len(), wrong.join("\n"));
+    // Each is in some vector with a user.
+    let formats = ["raw", "beaker", "beaker_cookie"];
+    let layers = ["pickle", "base64", "zlib", "json", "beaker_aes_gcm"];
+    assert_eq!(seen, formats.into_iter().chain(layers).collect());
 }
 
 fn recipe(config: &Value) -> Recipe {
@@ -46,10 +62,18 @@ fn recipe(config: &Value) -> Recipe {
         let items = config[key].as_array().cloned().unwrap_or_default();
         items.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
     };
-    let beaker = text("id") == "beaker";
-    let pattern = config["pattern"].as_str().or(beaker.then_some("[0-9a-f]{32}"));
+    let formats = [
+        ("raw", IdFormat::Raw),
+        ("beaker", IdFormat::Beaker),
+        ("beaker_cookie", IdFormat::BeakerCookie),
+    ];
+    let (_, id) = formats.into_iter().find(|(name, _)| config["id"] == *name).unwrap();
+    let usual = (id == IdFormat::Beaker).then_some("[0-9a-f]{32}");
+    let pattern = config["pattern"].as_str().or(usual);
+    let keys = BeakerKeys::new(text("encrypt_key").as_bytes(), text("validate_key").as_bytes());
+    let layers = list("unwrap");
     Recipe {
-        id: if beaker { IdFormat::Beaker } else { IdFormat::Raw },
+        id,
         cookie: text("cookie"),
         secrets: list("secrets")
             .iter()
@@ -58,7 +82,7 @@ fn recipe(config: &Value) -> Recipe {
         allow_unsigned: config["allow_unsigned"] == true,
         pattern: pattern.map(|pattern| Recipe::pattern(pattern).unwrap()),
         key: text("key"),
-        unwrap: list("unwrap").iter().map(|name| Layer::parse(name).unwrap()).collect(),
+        unwrap: layers.iter().map(|name| Layer::parse(name, keys.as_ref()).unwrap()).collect(),
         user: list("user"),
         groups: Vec::new(),
         accessed: vec![text("accessed")],

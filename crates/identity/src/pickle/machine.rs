@@ -3,24 +3,21 @@
 
 use std::collections::HashMap;
 
+use super::input::Input;
 use super::opcode::*;
-use super::text::{raw_unicode_escape, repr};
 use super::{Node, NodeId, Pickle, Reason};
 
 /// Objects of one pickle.
 const NODES: usize = 100_000;
-
-/// Digits of one number; reading a decimal takes time that grows with their square.
-const DIGITS: usize = 4_300;
 
 /// Reads a pickle. It must end where the input does.
 ///
 /// # Errors
 /// It is broken, is too large, or wants what plain data does not: persistent ids, extensions, buffers.
 pub fn read(input: &[u8]) -> Result<Pickle, Reason> {
-    let mut machine = Machine { input, ..Machine::default() };
+    let mut machine = Machine { input: Input::new(input), ..Machine::default() };
     let root = loop {
-        match machine.byte()? {
+        match machine.input.byte()? {
             STOP => break machine.pop()?,
             opcode => machine.step(opcode)?,
         }
@@ -33,22 +30,22 @@ pub fn read(input: &[u8]) -> Result<Pickle, Reason> {
 
 #[derive(Default)]
 struct Machine<'a> {
-    input: &'a [u8],
+    input: Input<'a>,
     nodes: Vec<Node>,
     stack: Vec<NodeId>,
     /// Heights of the stack.
     marks: Vec<usize>,
-    memo: HashMap<u64, NodeId>,
+    memo: HashMap<usize, NodeId>,
 }
 
-impl<'a> Machine<'a> {
+impl Machine<'_> {
     fn step(&mut self, opcode: u8) -> Result<(), Reason> {
         match opcode {
-            PROTO => match self.byte()? {
+            PROTO => match self.input.byte()? {
                 0..=5 => Ok(()),
                 _ => Err(Reason::Corrupt),
             },
-            FRAME => self.take(8).map(drop),
+            FRAME => self.input.frame(),
             MARK => {
                 self.marks.push(self.stack.len());
                 Ok(())
@@ -64,12 +61,12 @@ impl<'a> Machine<'a> {
             NEWTRUE => self.push(Node::Boolean(true)),
             NEWFALSE => self.push(Node::Boolean(false)),
             INT | LONG | BININT | BININT1 | BININT2 | LONG1 | LONG4 | FLOAT | BINFLOAT => {
-                let node = self.number(opcode)?;
+                let node = self.input.number(opcode)?;
                 self.push(node)
             }
             STRING | BINSTRING | SHORT_BINSTRING | BINBYTES | SHORT_BINBYTES | BINBYTES8
             | BYTEARRAY8 | UNICODE | BINUNICODE | SHORT_BINUNICODE | BINUNICODE8 => {
-                let node = self.string(opcode)?;
+                let node = self.input.string(opcode)?;
                 self.push(node)
             }
             EMPTY_LIST => self.push(Node::List(Vec::new())),
@@ -95,7 +92,7 @@ impl<'a> Machine<'a> {
             FROZENSET => {
                 let items = self.pop_mark()?;
                 self.hashable(&items)?;
-                self.push(Node::Opaque)
+                self.push(Node::FrozenSet(items))
             }
             APPEND => {
                 let item = self.pop()?;
@@ -119,22 +116,16 @@ impl<'a> Machine<'a> {
                 self.extend_set(items)
             }
             GET | BINGET | LONG_BINGET => {
-                let index = self.index(opcode)?;
+                let index = self.input.index(opcode)?;
                 let id = *self.memo.get(&index).ok_or(Reason::Corrupt)?;
                 self.stack.push(id);
                 Ok(())
             }
             PUT | BINPUT | LONG_BINPUT => {
-                let index = self.index(opcode)?;
-                let top = self.top()?;
-                self.memo.insert(index, top);
-                Ok(())
+                let index = self.input.index(opcode)?;
+                self.memoize(index)
             }
-            MEMOIZE => {
-                let top = self.top()?;
-                self.memo.insert(self.memo.len() as u64, top);
-                Ok(())
-            }
+            MEMOIZE => self.memoize(self.memo.len()),
             GLOBAL | INST | STACK_GLOBAL | REDUCE | NEWOBJ | NEWOBJ_EX | OBJ | BUILD => {
                 self.object(opcode)
             }
@@ -147,13 +138,9 @@ impl<'a> Machine<'a> {
     /// Classes and their objects: what they take is taken, and what they make is opaque.
     fn object(&mut self, opcode: u8) -> Result<(), Reason> {
         match opcode {
-            GLOBAL => {
-                self.line()?;
-                self.line()?;
-            }
+            GLOBAL => self.input.class(opcode)?,
             INST => {
-                self.line()?;
-                self.line()?;
+                self.input.class(opcode)?;
                 self.pop_mark()?;
             }
             OBJ => {
@@ -169,78 +156,30 @@ impl<'a> Machine<'a> {
                 }
             }
             NEWOBJ_EX => {
-                self.pop()?;
-                self.pop()?;
-                let class = self.pop()?;
-                self.opaque(class)?;
+                let named = self.pop()?;
+                if !matches!(self.node(named)?, Node::Dict(_) | Node::Opaque) {
+                    return Err(Reason::Corrupt);
+                }
+                self.call()?;
             }
             BUILD => {
                 self.pop()?;
                 let object = self.top()?;
                 return self.opaque(object);
             }
-            _ => {
-                let arguments = self.pop()?;
-                if !matches!(self.node(arguments)?, Node::Tuple(..) | Node::Opaque) {
-                    return Err(Reason::Corrupt);
-                }
-                let class = self.pop()?;
-                self.opaque(class)?;
-            }
+            _ => self.call()?,
         }
         self.push(Node::Opaque)
     }
 
-    fn number(&mut self, opcode: u8) -> Result<Node, Reason> {
-        Ok(match opcode {
-            BININT => Node::Integer(i32::from_le_bytes(self.array()?).into()),
-            BININT1 => Node::Integer(self.byte()?.into()),
-            BININT2 => Node::Integer(u16::from_le_bytes(self.array()?).into()),
-            LONG1 => {
-                let length = self.byte()?;
-                little_endian(self.take(length.into())?)
-            }
-            LONG4 => {
-                let length = i32::from_le_bytes(self.array()?);
-                let length = usize::try_from(length).map_err(|_| Reason::Corrupt)?;
-                little_endian(self.take(length)?)
-            }
-            BINFLOAT => Node::Float(f64::from_be_bytes(self.array()?)),
-            FLOAT => Node::Float(parse(self.line()?)?),
-            // Protocol 0 writes booleans as these numbers.
-            _ => match self.line()? {
-                b"00" if opcode == INT => Node::Boolean(false),
-                b"01" if opcode == INT => Node::Boolean(true),
-                line => decimal(line.strip_suffix(b"L").unwrap_or(line))?,
-            },
-        })
-    }
-
-    fn string(&mut self, opcode: u8) -> Result<Node, Reason> {
-        let length = match opcode {
-            STRING => return repr(self.line()?).map(Node::Bytes),
-            UNICODE => return raw_unicode_escape(self.line()?).map(Node::Text),
-            SHORT_BINSTRING | SHORT_BINBYTES | SHORT_BINUNICODE => u64::from(self.byte()?),
-            BINSTRING | BINBYTES | BINUNICODE => u64::from(u32::from_le_bytes(self.array()?)),
-            _ => u64::from_le_bytes(self.array()?),
-        };
-        let bytes = self.take(usize::try_from(length).map_err(|_| Reason::Corrupt)?)?;
-        Ok(match opcode {
-            BINUNICODE | SHORT_BINUNICODE | BINUNICODE8 => {
-                let text = std::str::from_utf8(bytes).map_err(|_| Reason::Corrupt)?;
-                Node::Text(text.to_owned())
-            }
-            BYTEARRAY8 => Node::ByteArray,
-            _ => Node::Bytes(bytes.to_vec()),
-        })
-    }
-
-    fn index(&mut self, opcode: u8) -> Result<u64, Reason> {
-        match opcode {
-            BINGET | BINPUT => Ok(self.byte()?.into()),
-            LONG_BINGET | LONG_BINPUT => Ok(u32::from_le_bytes(self.array()?).into()),
-            _ => parse(self.line()?),
+    /// A class and its arguments are taken; they may be a tuple of some class.
+    fn call(&mut self) -> Result<(), Reason> {
+        let arguments = self.pop()?;
+        if !matches!(self.node(arguments)?, Node::Tuple(..) | Node::Opaque) {
+            return Err(Reason::Corrupt);
         }
+        let class = self.pop()?;
+        self.opaque(class)
     }
 
     fn tuple(&mut self, length: usize) -> Result<(), Reason> {
@@ -315,6 +254,16 @@ impl<'a> Machine<'a> {
         if matches!(self.node(id)?, Node::Opaque) { Ok(()) } else { Err(Reason::Corrupt) }
     }
 
+    /// They are numbered from 0, so there is none beyond the objects.
+    fn memoize(&mut self, index: usize) -> Result<(), Reason> {
+        if index > NODES {
+            return Err(Reason::TooLarge);
+        }
+        let top = self.top()?;
+        self.memo.insert(index, top);
+        Ok(())
+    }
+
     fn push(&mut self, node: Node) -> Result<(), Reason> {
         if self.nodes.len() >= NODES {
             return Err(Reason::TooLarge);
@@ -370,56 +319,4 @@ impl<'a> Machine<'a> {
         let at = usize::try_from(at).map_err(|_| Reason::Corrupt)?;
         self.nodes.get(at).ok_or(Reason::Corrupt)
     }
-
-    fn byte(&mut self) -> Result<u8, Reason> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
-        let (array, rest) = self.input.split_first_chunk::<N>().ok_or(Reason::Corrupt)?;
-        self.input = rest;
-        Ok(*array)
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Reason> {
-        let (bytes, rest) = self.input.split_at_checked(length).ok_or(Reason::Corrupt)?;
-        self.input = rest;
-        Ok(bytes)
-    }
-
-    fn line(&mut self) -> Result<&'a [u8], Reason> {
-        let end = self.input.iter().position(|byte| *byte == b'\n').ok_or(Reason::Corrupt)?;
-        let line = self.take(end)?;
-        self.byte()?;
-        Ok(line)
-    }
-}
-
-fn parse<T: std::str::FromStr>(line: &[u8]) -> Result<T, Reason> {
-    let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| Reason::Corrupt)?;
-    text.parse().map_err(|_| Reason::Corrupt)
-}
-
-fn decimal(line: &[u8]) -> Result<Node, Reason> {
-    if line.len() > DIGITS {
-        return Err(Reason::TooLarge);
-    }
-    let digits = line.strip_prefix(b"-").unwrap_or(line);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Reason::Corrupt);
-    }
-    Ok(parse(line).map_or(Node::BigInteger, Node::Integer))
-}
-
-/// Two's complement, of any length.
-fn little_endian(bytes: &[u8]) -> Node {
-    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-    if bytes.len() > 16 {
-        return Node::BigInteger;
-    }
-    let mut whole = if negative { [0xff; 16] } else { [0; 16] };
-    for (to, from) in whole.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    Node::Integer(i128::from_le_bytes(whole))
 }

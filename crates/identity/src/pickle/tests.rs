@@ -45,6 +45,67 @@ fn nothing_outside_the_pickle_is_reachable() {
     assert_eq!(called, Ok(Node::Opaque));
 }
 
+#[test]
+fn what_cpython_refuses_is_refused() {
+    let cases: [&[u8]; 22] = [
+        // Octal to C, and nothing to Python; a boolean to C.
+        b"I010\n.",
+        b"L010L\n.",
+        b"I-0\n.",
+        b"I7L\n.",
+        b"I 7\n.",
+        b"F1 \n.",
+        b"F1e999\n.",
+        b"S'a' \n.",
+        b"Np 1\n.",
+        // More than the frame can hold.
+        b"\x80\x04\x95\x03\x00\x00\x00\x00\x00\x00\x00N.",
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xffN.",
+        // Names that are none.
+        b"c\nname\n.",
+        b"cmodule\n\n.",
+        b"cmodule\n\xff\n.",
+        b"(imodule\n\xc3\xa9\n.",
+        // Calls of what is no class, or with what are no arguments.
+        b"N)R.",
+        b"(\x91)R.",
+        b"cm\nC\n(\x91R.",
+        b"cm\nC\nNR.",
+        b"cm\nC\n]\x81.",
+        b"cm\nC\n)N\x92.",
+        b"cm\nC\nN}\x92.",
+    ];
+    for pickle in cases {
+        assert_eq!(read(pickle).err(), Some(Reason::Corrupt), "{}", pickle.escape_ascii());
+    }
+    assert_eq!(read(b"Nr\xff\xff\xff\xff.").err(), Some(Reason::TooLarge));
+}
+
+#[test]
+fn numbers_are_read() {
+    let cases: [(&[u8], Node); 12] = [
+        (b"I00\n.", Node::Boolean(false)),
+        (b"I01\n.", Node::Boolean(true)),
+        (b"I0\n.", Node::Integer(0)),
+        (b"L0L\n.", Node::Integer(0)),
+        (b"L-7\n.", Node::Integer(-7)),
+        (b"\x8a\x00.", Node::Integer(0)),
+        (b"\x8a\x02\x00\x80.", Node::Integer(-32_768)),
+        (b"\x8a\x12\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0.", Node::Integer(7)),
+        (b"\x8a\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x80\0.", Node::BigInteger),
+        (
+            b"\x8a\x11\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f\xff.",
+            Node::BigInteger,
+        ),
+        (b"F-inf\n.", Node::Float(f64::NEG_INFINITY)),
+        (b"F1e300\n.", Node::Float(1e300)),
+    ];
+    for (pickle, node) in cases {
+        let read = read(pickle).map(|pickle| pickle.node(pickle.root()).clone());
+        assert_eq!(read, Ok(node), "{}", pickle.escape_ascii());
+    }
+}
+
 fn same(pickle: &Pickle, id: NodeId, value: &Value) -> bool {
     match (pickle.node(id), value) {
         (Node::None, Value::None) => true,
