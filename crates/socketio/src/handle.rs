@@ -85,6 +85,11 @@ impl Handle {
         });
     }
 
+    /// Puts the client out of a namespace: the stock client does not come back by itself.
+    pub fn leave(&self, namespace: &str) {
+        self.command(Command::Leave { namespace: namespace.into() });
+    }
+
     /// Ends the connection, once what waits has been sent. The stock client comes back unless the
     /// reason forbids it.
     pub fn close(&self, reason: Close) {
@@ -147,6 +152,9 @@ pub(crate) enum Command {
         payload: String,
         attachments: Vec<Bytes>,
         charge: usize,
+    },
+    Leave {
+        namespace: Box<str>,
     },
     Close(Close),
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use actix_http::RequestHead;
-use actix_http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use actix_http::header::{COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
 use actix_web::web::Query;
 
 use crate::Config;
@@ -63,6 +63,15 @@ impl Handshake {
         let mut values = self.headers.get_all(name);
         let first = values.next()?;
         if values.next().is_some() { None } else { first.to_str().ok() }
+    }
+
+    /// All cookies as one Cookie header; a client may send several.
+    pub fn cookies(&self) -> Option<String> {
+        let headers = self.headers.get_all(COOKIE);
+        // Not all cookies are ASCII, and the others must not suffer from it.
+        let headers: Vec<_> =
+            headers.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        (!headers.is_empty()).then(|| headers.join("; "))
     }
 
     /// Bytes that are kept of the request, about.

@@ -234,15 +234,24 @@ impl<A: Application> Session<A> {
             Event::Event(message) | Event::Ack(message) => &message.namespace,
             Event::Connect { namespace, .. } | Event::Left { namespace } => namespace,
         };
-        let Some(at) = self.members.iter().position(|(name, _)| name == namespace) else { return };
-        if let Event::Left { .. } = event {
-            let (_, member) = self.members.swap_remove(at);
-            application.left(member, Close::Client);
-            if self.members.is_empty() {
-                self.worker.inner.server.greet(self.sid, self.handle.clone());
-            }
-        } else if let Some((_, member)) = self.members.get_mut(at) {
+        if let Event::Left { namespace } = &event {
+            return self.lose(namespace, Close::Client);
+        }
+        let member = self.members.iter_mut().find(|(name, _)| name == namespace);
+        if let Some((_, member)) = member {
             application.event(&self.handle, member, event);
+        }
+    }
+
+    /// A namespace has one member less.
+    fn lose(&mut self, namespace: &str, reason: Close) {
+        let Some(at) = self.members.iter().position(|(name, _)| &**name == namespace) else {
+            return;
+        };
+        let (_, member) = self.members.swap_remove(at);
+        self.worker.inner.application.left(member, reason);
+        if self.members.is_empty() {
+            self.worker.inner.server.greet(self.sid, self.handle.clone());
         }
     }
 
@@ -395,7 +404,15 @@ impl<A: Application> Handler<Command> for Session<A> {
                     self.transmit();
                 }
             }
-            Command::Close(reason) => self.close(reason),
+            Command::Leave { namespace } => {
+                self.connection.leave(&namespace);
+                self.transmit();
+                self.lose(&namespace, Close::Kicked);
+            }
+            Command::Close(reason) => {
+                self.transmit();
+                self.close(reason);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{Close, Packet};
 
+use super::polling::Progress;
 use super::{Session, Transport, now};
 use crate::Application;
 
@@ -19,6 +20,10 @@ impl Closing {
     /// Whether a session that polls still has to tell its client at the next GET.
     pub(super) fn waits_for_get(&self) -> bool {
         self.last_words
+    }
+
+    pub(super) fn no_more_words(&mut self) {
+        self.last_words = false;
     }
 }
 
@@ -52,11 +57,17 @@ impl<A: Application> Session<A> {
             }
             Transport::WebSocket(_) => {}
             Transport::Polling(polling) => {
-                polling.drop_probe();
-                // The client that said goodbye expects nothing but its answer.
-                let word = if reason == Close::Client { "6" } else { "1" };
-                let told = polling.has_get() && polling.answer(Some(word)).is_some();
                 let gone = matches!(reason, Close::Client | Close::Protocol | Close::TooLarge);
+                if polling.is_changing_over() && last_words && !gone {
+                    // It polls no more, and listens to its WebSocket: so it is told there.
+                    return;
+                }
+                polling.drop_probe();
+                let told = match reason {
+                    // The client that said goodbye expects nothing but its answer.
+                    Close::Client => polling.answer(Some("6")).is_some(),
+                    _ => polling.say_goodbye(),
+                };
                 if let Some(closing) = &mut self.closing
                     && (told || gone)
                 {
@@ -80,12 +91,24 @@ impl<A: Application> Session<A> {
                 return Poll::Ready(());
             }
             if let Transport::Polling(polling) = &mut self.transport {
-                return if polling.has_get() {
-                    polling.answer(Some("1"));
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                };
+                match polling.poll_probe(task, now) {
+                    None if polling.say_goodbye() => return Poll::Ready(()),
+                    None | Some(Progress::Waiting | Progress::Answered) => return Poll::Pending,
+                    Some(Progress::Failed) => {
+                        polling.drop_probe();
+                        // It may poll again, and be told there.
+                        task.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Some(Progress::Upgraded) => {
+                        self.upgrade(task);
+                        if let Transport::WebSocket(socket) = &mut self.transport {
+                            let frame =
+                                Packet::close(closing.reason.code(), closing.reason.as_str());
+                            socket.push(frame.websocket().clone());
+                        }
+                    }
+                }
             }
         }
         let Transport::WebSocket(socket) = &mut self.transport else {

@@ -32,7 +32,7 @@ struct Probe {
 }
 
 /// What a probe has come to.
-enum Progress {
+pub(super) enum Progress {
     Waiting,
     /// It got its answer: the client waits for its GET to return before it says the last word.
     Answered,
@@ -68,6 +68,27 @@ impl Polling {
         get.send(Reply::Payload(payload)).ok().map(|()| released)
     }
 
+    /// Answers a waiting GET with what is queued, or else with the end; true if that was said. Not both
+    /// at once: the stock client would act on the end before it has read what comes with it.
+    pub(super) fn say_goodbye(&mut self) -> bool {
+        if self.queue.is_empty() {
+            self.answer(Some("1")).is_some()
+        } else {
+            self.answer(None);
+            false
+        }
+    }
+
+    /// What has become of the WebSocket that probes, if one does.
+    pub(super) fn poll_probe(&mut self, task: &mut Task<'_>, now: Instant) -> Option<Progress> {
+        self.probe.as_mut().map(|probe| probe.poll(task, now))
+    }
+
+    /// Whether the client's WebSocket got its answer: from then on it does not poll.
+    pub(super) fn is_changing_over(&self) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.answered)
+    }
+
     pub(super) fn drop_probe(&mut self) {
         self.probe = None;
     }
@@ -92,19 +113,16 @@ impl<A: Application> Session<A> {
                 return self.close(Close::Transport);
             }
         }
-        let Some(probe) = &mut polling.probe else { return };
-        match probe.poll(task, now) {
-            Progress::Waiting => {}
-            Progress::Answered => {
-                self.answer_get(Some("6"));
-            }
-            Progress::Failed => polling.probe = None,
-            Progress::Upgraded => self.upgrade(task),
+        match polling.poll_probe(task, now) {
+            None | Some(Progress::Waiting) => {}
+            Some(Progress::Answered) => self.answer_get(Some("6")),
+            Some(Progress::Failed) => polling.drop_probe(),
+            Some(Progress::Upgraded) => self.upgrade(task),
         }
     }
 
     /// The client has moved: what is queued goes to the WebSocket, behind nothing that was polled.
-    fn upgrade(&mut self, task: &mut Task<'_>) {
+    pub(super) fn upgrade(&mut self, task: &mut Task<'_>) {
         let Transport::Polling(polling) = &mut self.transport else { return };
         let Some(probe) = polling.probe.take() else { return };
         let mut socket = probe.socket;
@@ -150,7 +168,7 @@ impl<A: Application> Session<A> {
             return self.close(Close::Protocol);
         }
         polling.get = Some(reply);
-        if polling.probe.as_ref().is_some_and(|probe| probe.answered) {
+        if polling.is_changing_over() {
             self.answer_get(Some("6"));
         }
     }
@@ -241,6 +259,17 @@ impl Probe {
     }
 }
 
+impl<A: Application> Session<A> {
+    /// A client that has heard all, and is not listened to any more, need not be waited for.
+    fn end_if_said(&mut self) {
+        if let (Transport::Polling(polling), Some(closing)) = (&self.transport, &mut self.closing)
+            && polling.queue.is_empty()
+        {
+            closing.no_more_words();
+        }
+    }
+}
+
 impl<A: Application> Handler<Visit> for Session<A> {
     type Result = ();
 
@@ -252,6 +281,7 @@ impl<A: Application> Handler<Visit> for Session<A> {
             Visit::Get { reply } if over => answer(reply, Reply::Refused(Refusal::SessionUnknown)),
             Visit::Post { reply, .. } if over || self.closing.is_some() => {
                 answer(reply, Reply::Refused(Refusal::SessionUnknown));
+                self.end_if_said();
             }
             Visit::Get { reply } => self.get(reply),
             Visit::Post { body, reply } => self.post(&body, reply),
