@@ -26,7 +26,10 @@ use actix_web::middleware::Next;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Error, HttpResponse};
 
+use crate::clients::watch::Watch;
+use crate::clients::{self, Identity};
 use crate::config::names_loopback;
+use crate::descriptors::Descriptors;
 use crate::directory::Directory;
 use crate::metrics::Metrics;
 use crate::notifier::Fleet;
@@ -39,6 +42,8 @@ pub struct Hub {
     pub server: socketio::Server,
     /// Connections at once.
     pub max_connections: usize,
+    /// Open files.
+    pub descriptors: Descriptors,
     /// Who is here.
     pub registry: Addr<Registry>,
     /// The order.
@@ -47,6 +52,10 @@ pub struct Hub {
     pub notifiers: Fleet,
     /// Who knows of more of them, if anybody.
     pub directory: Option<Addr<Directory>>,
+    /// How users are known.
+    pub identities: Arc<[Identity]>,
+    /// Whose session is still what it was.
+    pub watch: Addr<Watch>,
     /// All metrics.
     pub metrics: Metrics,
     /// Set once the hub accepts connections.
@@ -98,6 +107,10 @@ async fn ready(hub: Data<Hub>) -> HttpResponse {
         "starting: the public listener is not up yet\n"
     } else if !(hub.registry.connected() && hub.sequencer.connected()) {
         "broken: the registry or the sequencer has stopped; restart the hub\n"
+    } else if clients::nobody_can_be_known(&hub.identities) {
+        "store_unavailable: the session store is away, nobody new gets in; see /api/status\n"
+    } else if hub.descriptors.short() {
+        "open_files: too few are left, nobody new gets in; raise LimitNOFILE or ulimit -n\n"
     } else {
         return text("ready\n");
     };

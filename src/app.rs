@@ -1,8 +1,8 @@
 //! The wiring: the one place that knows every actor. It starts them from the inside out, so that
 //! nobody is let in before there is somebody to take them, and stops them from the outside in.
 
-mod descriptors;
 mod drain;
+mod identities;
 mod public;
 
 use std::net::{SocketAddr, TcpListener};
@@ -15,12 +15,15 @@ use actix::{Actor, Addr, Arbiter};
 use actix_server::ServerHandle;
 use actix_web::web::Data;
 use log::{error, info, warn};
+use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
 use crate::admin::{self, Hub};
-use crate::clients::Gate;
-use crate::config::{Config, Identity, NotifierConfig, fitting_message};
+use crate::clients::watch::Watch;
+use crate::clients::{Gate, Identity};
+use crate::config::{Config, NotifierConfig, fitting_message};
 use crate::demo::Demo;
+use crate::descriptors::{Change, Descriptors, LOOK_EVERY};
 use crate::directory::{self, Directory};
 use crate::metrics::Metrics;
 use crate::notifier::{Fleet, StartError, Surroundings};
@@ -53,6 +56,12 @@ pub enum Error {
     /// libzmq was built without CURVE.
     #[error("this libzmq has no CURVE; build the hub as its README says")]
     NoCurve,
+    /// A session store's URL.
+    #[error("session store: {0}")]
+    Store(#[from] redis::RedisError),
+    /// The limit on open files leaves nothing for connections.
+    #[error("the limit on open files leaves none for connections; raise LimitNOFILE or ulimit -n")]
+    FewFiles,
     /// Something else failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -83,13 +92,18 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
     if zmq::has("curve") != Some(true) {
         return Err(Error::NoCurve);
     }
-    let max_connections = descriptors::connections(config.server.max_connections)?;
+    let descriptors = Descriptors::raise().map_err(|_| Error::FewFiles)?;
+    let max_connections = descriptors.connections(config.server.max_connections);
+    if max_connections == 0 {
+        return Err(Error::FewFiles);
+    }
     let public = listen("server.listen", config.server.listen)?;
     let admin = listen("admin.listen", config.admin.listen)?;
     let ready = Ready { public: public.local_addr()?, admin: admin.local_addr()? };
 
     let server = socketio::Server::new(public::socketio(&config));
-    let metrics = Metrics::new(server.clone(), config.directory.connect.is_some());
+    let metrics =
+        Metrics::new(server.clone(), descriptors.clone(), config.directory.connect.is_some());
     let core = Arbiter::new();
     let registry = start(&core, Registry::default).await?;
     let behind = registry.clone();
@@ -106,7 +120,9 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
     for config in &config.notifiers {
         start_notifier(&notifiers, config.clone())?;
     }
-    let mut identities = config.identities.clone();
+    let mut identities = identities::open(&config, &metrics).await?;
+    let counted = metrics.clone();
+    let watch = start(&core, move || Watch::new(counted)).await?;
     let demo = if demo {
         identities.push(Identity::Dev);
         let (demo, notifier) = Demo::new(context);
@@ -121,15 +137,23 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
         None
     };
 
+    if identities.iter().any(|identity| matches!(identity, Identity::Dev)) {
+        warn!("identity dev believes everyone who reaches the hub; never let a proxy reach it");
+    }
+    let identities: Arc<[Identity]> = identities.into();
+
     let directory = start_directory(&core, &config, &notifiers, &metrics).await?;
     let draining = Arc::new(AtomicBool::new(false));
     let hub = Data::new(Hub {
         server: server.clone(),
         max_connections,
+        descriptors: descriptors.clone(),
         registry: registry.clone(),
         sequencer: sequencer.clone(),
         notifiers: notifiers.clone(),
         directory: directory.clone(),
+        identities: identities.clone(),
+        watch: watch.clone(),
         metrics: metrics.clone(),
         ready: Arc::default(),
         draining: draining.clone(),
@@ -140,7 +164,8 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
         max_connections,
         draining: draining.clone(),
         registry: registry.clone(),
-        identities: identities.into(),
+        watch: watch.clone(),
+        identities,
         listen: ready.public,
         metrics,
     };
@@ -156,7 +181,8 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
             info!("shutting down signal={signal}");
             Ok(())
         }
-        broken = broken(&registry, &sequencer) => Err(Error::Broken(broken)),
+        broken = broken(&registry, &sequencer, &watch) => Err(Error::Broken(broken)),
+        never = keep_descriptors(&descriptors, &public_server) => never,
     };
     draining.store(true, Ordering::Relaxed);
     let servers = [&public_server, &admin_server];
@@ -165,11 +191,19 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    let listener =
-        TcpListener::bind(address).map_err(|source| Error::Listen { key, address, source })?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bound().map_err(|source| Error::Listen { key, address, source })
 }
+
+/// Connections that may wait to be accepted: when a hub comes back, all its clients come at once.
+const BACKLOG: i32 = 4096;
 
 /// Starts an actor on an arbiter, and gives its address.
 async fn start<A: Actor<Context = actix::Context<A>>>(
@@ -226,7 +260,11 @@ fn serve_admin(listener: TcpListener, hub: Data<Hub>) -> io::Result<ServerHandle
 }
 
 /// Waits until a part stops that cannot be replaced: who is here is known nowhere else.
-async fn broken(registry: &Addr<Registry>, sequencer: &Addr<Sequencer>) -> &'static str {
+async fn broken(
+    registry: &Addr<Registry>,
+    sequencer: &Addr<Sequencer>,
+    watch: &Addr<Watch>,
+) -> &'static str {
     let mut every = tokio::time::interval(Duration::from_millis(500));
     loop {
         every.tick().await;
@@ -235,6 +273,25 @@ async fn broken(registry: &Addr<Registry>, sequencer: &Addr<Sequencer>) -> &'sta
         }
         if !sequencer.connected() {
             return "sequencer";
+        }
+        if !watch.connected() {
+            return "watch over sessions";
+        }
+    }
+}
+
+/// Lets nobody in while too few open files are left.
+async fn keep_descriptors(descriptors: &Descriptors, public: &ServerHandle) -> ! {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    loop {
+        every.tick().await;
+        match descriptors.look() {
+            Some(Change::Short) => {
+                public.pause().await;
+                descriptors.let_go();
+            }
+            Some(Change::Enough) => public.resume().await,
+            None => {}
         }
     }
 }

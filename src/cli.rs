@@ -8,6 +8,7 @@ pub mod listen;
 pub mod log;
 pub mod notify;
 pub mod run;
+pub mod whoami;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,9 +37,8 @@ pub enum Command {
     Notify(NotifyArgs),
     /// Print a user's notifications as they come.
     Listen(ListenArgs),
-    /// Not available yet: say whom a cookie belongs to.
-    #[command(hide = true)]
-    Whoami(Later),
+    /// Say whom a cookie belongs to.
+    Whoami(WhoamiArgs),
     /// Not available yet: make a CURVE key pair.
     #[command(hide = true)]
     Keys(Later),
@@ -118,6 +118,29 @@ pub struct ListenArgs {
     pub json: bool,
 }
 
+/// Arguments of `whoami`.
+#[derive(Debug, Args)]
+pub struct WhoamiArgs {
+    /// The Cookie header, as name=value; …
+    #[arg(long, value_name = "COOKIES", allow_hyphen_values = true)]
+    pub cookie: String,
+    /// The browser's address, for tickets that hold one; no available identity does
+    #[arg(long, value_name = "ADDRESS")]
+    pub remote_ip: Option<std::net::IpAddr>,
+    /// Judge as at that time, in seconds since 1970
+    #[arg(long, value_name = "UNIX")]
+    pub now: Option<u64>,
+    /// The settings [default: ./config.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, as for `run`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Say each step, and why it stopped; no id or secret is shown
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
 /// Whatever is given to a command that does not exist yet.
 #[derive(Debug, Args)]
 pub struct Later {
@@ -138,12 +161,15 @@ pub enum Exit {
     No(String),
     /// The command is known and not built yet: 64.
     NotAvailable,
+    /// All is said already; only the code is left.
+    Silent(u8),
 }
 
 /// Says what went wrong, in one line each, and chooses the code.
 pub fn exit(outcome: Result<(), Exit>) -> ExitCode {
     let (code, message) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
+        Err(Exit::Silent(code)) => return ExitCode::from(code),
         Err(Exit::No(message)) => (1, message),
         Err(Exit::Environment(message)) => (2, message),
         Err(Exit::Usage(message)) => (64, message),

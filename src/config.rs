@@ -5,6 +5,7 @@
 //! out of it and collects every mistake; this file knows the tables and their rules.
 
 mod directory;
+mod identity;
 mod rules;
 mod section;
 mod tables;
@@ -17,11 +18,12 @@ use std::{fmt, fs, io};
 
 use thiserror::Error;
 
+pub use identity::{Identity, SessionIdentity};
 pub use rules::{
     endpoint as check_endpoint, fitting as fitting_message, name as check_name, names_loopback,
     prefixes as check_prefixes,
 };
-pub use tables::{Config, Identity, LogConfig, LogFormat, NotifierConfig, Subscribe, Transport};
+pub use tables::{Config, LogConfig, LogFormat, NotifierConfig, Subscribe, Transport};
 use tree::Tree;
 
 /// Where settings come from besides the defaults.

@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod config;
 mod demo;
+mod descriptors;
 mod directory;
 mod metrics;
 mod model;
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
         Command::Check(args) => cli::run::check(args),
         Command::Notify(args) => cli::notify::notify(&args),
         Command::Listen(args) => cli::listen::listen(args),
-        Command::Whoami(_) | Command::Keys(_) | Command::Explain(_) => Err(Exit::NotAvailable),
+        Command::Whoami(args) => cli::whoami::whoami(&args),
+        Command::Keys(_) | Command::Explain(_) => Err(Exit::NotAvailable),
     };
     cli::exit(outcome)
 }

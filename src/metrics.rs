@@ -1,13 +1,16 @@
 //! The names of all metrics, in one place. Labels have few values: never a user, never an id.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::descriptors::Descriptors;
 
 /// The hub's metrics. Cloning shares them: counters are shared state, since a message for each
 /// increment would be absurd.
@@ -24,6 +27,10 @@ struct Families {
     notifications: Family<ByNotifierAndOutcome, Counter>,
     deliveries: Family<ByNotifier, Counter>,
     turned_away: Family<ByReason, Counter>,
+    lookups: Family<ByOutcome, Counter>,
+    sessions_ended: Family<ByReason, Counter>,
+    store_up: Family<ByStore, Gauge>,
+    store_round_trip: Family<ByStore, Gauge<f64, AtomicU64>>,
     directory_up: Gauge,
 }
 
@@ -45,6 +52,17 @@ struct ByNotifierAndOutcome {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
+struct ByOutcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
+struct ByStore {
+    store: String,
+    identity: usize,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
 struct ByReason {
     reason: &'static str,
 }
@@ -52,7 +70,7 @@ struct ByReason {
 impl Metrics {
     /// All metrics; those of the Socket.IO server are read from it when they are asked for.
     /// `directory`: whether there is one.
-    pub fn new(server: socketio::Server, directory: bool) -> Self {
+    pub fn new(server: socketio::Server, descriptors: Descriptors, directory: bool) -> Self {
         let families = Families::default();
         let mut registry = Registry::with_prefix("pregon");
         registry.register(
@@ -80,6 +98,27 @@ impl Metrics {
             "Handshakes and joins turned away, by reason",
             families.turned_away.clone(),
         );
+        registry.register(
+            "session_lookups",
+            "Questions to a session store by outcome: user, refused, unavailable",
+            families.lookups.clone(),
+        );
+        registry.register(
+            "sessions_ended",
+            "Sessions of connected users seen to end, by reason",
+            families.sessions_ended.clone(),
+        );
+        registry.register(
+            "session_store_up",
+            "1 while the session store answers, else 0",
+            families.store_up.clone(),
+        );
+        registry.register_with_unit(
+            "session_store_round_trip",
+            "How long the session store took to answer, lately",
+            Unit::Seconds,
+            families.store_round_trip.clone(),
+        );
         if directory {
             registry.register(
                 "directory_up",
@@ -91,7 +130,7 @@ impl Metrics {
             // So that a graph begins with 0, not with the first event.
             drop(families.turned_away.get_or_create(&ByReason { reason }));
         }
-        registry.register_collector(Box::new(Connections { server }));
+        registry.register_collector(Box::new(Observer { server, descriptors }));
         Self { registry: Arc::new(registry), families }
     }
 
@@ -141,6 +180,25 @@ impl Metrics {
         }
     }
 
+    /// Questions to a session store with that outcome.
+    pub fn lookups(&self, outcome: &'static str) -> Counter {
+        self.families.lookups.get_or_create_owned(&ByOutcome { outcome })
+    }
+
+    /// Sessions that ended for that reason while somebody was connected.
+    pub fn sessions_ended(&self, reason: &'static str) -> Counter {
+        self.families.sessions_ended.get_or_create_owned(&ByReason { reason })
+    }
+
+    /// What the session store of an identity says of itself.
+    pub fn store(&self, identity: usize, store: &str) -> StoreMetrics {
+        let store = ByStore { store: store.to_owned(), identity };
+        StoreMetrics {
+            up: self.families.store_up.get_or_create_owned(&store),
+            round_trip: self.families.store_round_trip.get_or_create_owned(&store),
+        }
+    }
+
     /// 1 while the directory answers.
     pub fn directory_up(&self) -> Gauge {
         self.families.directory_up.clone()
@@ -152,25 +210,59 @@ impl Metrics {
     }
 }
 
+/// A session store's.
+#[derive(Clone, Debug, Default)]
+pub struct StoreMetrics {
+    /// 1 while it answers, else 0.
+    pub up: Gauge,
+    /// Of its last answer to the hub itself, in seconds.
+    pub round_trip: Gauge<f64, AtomicU64>,
+}
+
 /// What becomes of a notification.
 const OUTCOMES: [&str; 3] = ["delivered", "absent", "duplicate"];
 
 /// What the parts that exist can say to a client.
-const TURNED_AWAY: [&str; 7] =
-    ["origin", "malformed", "bad_id", "no_user", "too_large", "too_many", "draining"];
+const TURNED_AWAY: [&str; 15] = [
+    "origin",
+    "no_cookie",
+    "malformed",
+    "bad_signature",
+    "bad_id",
+    "ambiguous",
+    "no_session",
+    "expired",
+    "corrupt",
+    "too_deep",
+    "too_large",
+    "no_user",
+    "store_unavailable",
+    "too_many",
+    "draining",
+];
 
 fn by_notifier(notifier: &str) -> ByNotifier {
     ByNotifier { notifier: notifier.to_owned() }
 }
 
-/// What the Socket.IO server counts itself.
+/// What others count themselves.
 #[derive(Debug)]
-struct Connections {
+struct Observer {
     server: socketio::Server,
+    descriptors: Descriptors,
 }
 
-impl Collector for Connections {
+impl Collector for Observer {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let files = self.descriptors.observe();
+        for (name, help, n) in [
+            ("open_files", "Open files", files.open),
+            ("open_files_limit", "Open files that the system allows", Some(files.limit)),
+        ] {
+            let Some(n) = n else { continue };
+            let n = ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX));
+            n.encode(encoder.encode_descriptor(name, help, None, n.metric_type())?)?;
+        }
         let now = self.server.snapshot();
         let gauge = ConstGauge::new(0_i64);
         let mut live = encoder.encode_descriptor(

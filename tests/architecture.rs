@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The hub's parts from the bottom up. A part may import those below its own row.
-const ROWS: [&[&str]; 9] = [
-    &["model", "metrics", "config"],
+const ROWS: [&[&str]; 10] = [
+    &["descriptors", "model", "config"],
+    &["metrics"],
     &["registry"],
     &["sequencer"],
     &["notifier", "clients"],

@@ -7,7 +7,8 @@ use actix_web::web::Data;
 use serde::Serialize;
 
 use super::{Hub, Ordering};
-use crate::{directory, notifier, registry, sequencer};
+use crate::clients::{Identity, store, watch};
+use crate::{descriptors, directory, notifier, registry, sequencer};
 
 #[derive(Serialize)]
 struct Status {
@@ -15,10 +16,13 @@ struct Status {
     uptime_seconds: u64,
     state: &'static str,
     connections: Connections,
+    open_files: descriptors::Observed,
     registry: Option<registry::Observed>,
     sequencer: Option<sequencer::Observed>,
     notifiers: Vec<notifier::Observed>,
     directory: Option<directory::Observed>,
+    stores: Vec<store::Observed>,
+    sessions: Option<watch::Observed>,
 }
 
 #[derive(Serialize)]
@@ -61,9 +65,22 @@ pub(super) async fn get(hub: Data<Hub>) -> HttpResponse {
             opened: sockets.opened,
             ended: sockets.ended.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
         },
+        open_files: hub.descriptors.observe(),
         registry: hub.registry.send(registry::Observe).await.ok(),
         sequencer: hub.sequencer.send(sequencer::Observe).await.ok(),
         notifiers,
         directory,
+        stores: hub
+            .identities
+            .iter()
+            .filter_map(Identity::store)
+            .map(|store| store.observe(now()))
+            .collect(),
+        sessions: hub.watch.send(watch::Observe).await.ok(),
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a store is away")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }

@@ -47,7 +47,7 @@ async fn keep_listening(args: &ListenArgs) -> Exit {
     let mut was_up = false;
     loop {
         let why = match connect(args).await {
-            End::Refused(reason) => return Exit::No(format!("refused: {reason}")),
+            End::Refused(reason) => return Exit::No(reason),
             End::Unreachable(why) if !was_up => {
                 return Exit::Environment(format!("{}: {why}; does the hub run there?", args.url));
             }
@@ -98,18 +98,28 @@ async fn connect(args: &ListenArgs) -> End {
         } else if let Some(error) = text.strip_prefix("44") {
             let error: Value = serde_json::from_str(error).unwrap_or_default();
             let reason = error.pointer("/data/reason").or(error.get("message"));
-            return End::Refused(reason.and_then(Value::as_str).unwrap_or("no reason").to_owned());
+            let reason = reason.and_then(Value::as_str).unwrap_or("no reason");
+            return End::Refused(format!("refused: {reason}"));
         } else if text.starts_with("40") {
             eprintln!(
                 "listening at {} for {}",
                 args.url,
                 args.user.as_deref().unwrap_or("the cookie's user")
             );
+        } else if let Some(reason) = session_end(&text) {
+            return End::Refused(format!("the session is over, {reason}"));
         } else if let Some(event) = text.strip_prefix("42") {
             print(event, args.json);
         }
     }
     End::Broken("closed".to_owned())
+}
+
+/// Why the session of this connection is over, if that is what the hub says.
+fn session_end(text: &str) -> Option<String> {
+    let event = text.strip_prefix("42").filter(|event| event.starts_with("[\"session:end\""))?;
+    let event: Value = serde_json::from_str(event).ok()?;
+    Some(event.pointer("/1/reason").and_then(Value::as_str).unwrap_or("-").to_owned())
 }
 
 fn print(event: &str, json: bool) {

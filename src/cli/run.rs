@@ -43,7 +43,7 @@ pub fn check(args: CheckArgs) -> Result<(), Exit> {
     Ok(())
 }
 
-fn load(sources: &Sources) -> Result<(Config, Option<std::path::PathBuf>), Exit> {
+pub(super) fn load(sources: &Sources) -> Result<(Config, Option<std::path::PathBuf>), Exit> {
     config::load(sources, std::env::vars_os()).map_err(|error| match error {
         Error::Mistakes(mistakes) => Exit::Mistakes(mistakes),
         Error::Unreadable { .. } => Exit::Usage(error.to_string()),

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Mistake;
+use super::identity::Identity;
 use super::section::Placed;
-use super::tables::{Identity, NotifierConfig, Server};
+use super::tables::{NotifierConfig, Server};
 use super::value::Size;
 
 pub(super) fn path(path: &str) -> Result<(), String> {
@@ -47,6 +48,15 @@ pub(super) fn transports(transports: &[String]) -> Result<(), String> {
 
 pub(super) fn positive(duration: &Duration) -> Result<(), String> {
     if duration.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(()) }
+}
+
+/// How often something is asked for each session.
+pub(super) fn interval(interval: &Duration) -> Result<(), String> {
+    if (Duration::from_millis(100)..=Duration::from_secs(30 * 24 * 3600)).contains(interval) {
+        Ok(())
+    } else {
+        Err("must be between 100ms and 30d".to_owned())
+    }
 }
 
 pub(super) fn some_bytes(Size(bytes): &Size) -> Result<(), String> {
@@ -118,6 +128,49 @@ pub(super) fn secure(bind: &str, insecure: bool) -> Result<(), String> {
     }
 }
 
+pub(super) fn some_text(text: &str) -> Result<(), String> {
+    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(()) }
+}
+
+pub(super) fn key(key: &str) -> Result<(), String> {
+    if key.contains("{id}") {
+        Ok(())
+    } else {
+        Err(format!("{key:?} does not say where the {{id}} goes"))
+    }
+}
+
+pub(super) fn path_of_keys(path: &[String]) -> Result<(), String> {
+    if path.is_empty() { Err("must name at least one key".to_owned()) } else { Ok(()) }
+}
+
+pub(super) fn layers(layers: &[String]) -> Result<(), String> {
+    const LAYERS: [&str; 5] = ["pickle", "base64", "zlib", "json", "beaker_aes_gcm"];
+    match layers.iter().find(|layer| !LAYERS.contains(&layer.as_str())) {
+        Some(later) if later == "msgpack" => Err(format!("{later:?} is not available yet")),
+        Some(other) => Err(format!("{other:?} is none of {}", LAYERS.join(", "))),
+        None if layers.iter().rev().skip(1).any(|layer| layer == "json") => {
+            Err("nothing can be inside json; it must be the last layer".to_owned())
+        }
+        None if !layers.last().is_some_and(|last| matches!(last.as_str(), "pickle" | "json")) => {
+            Err("the last layer must be pickle or json".to_owned())
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) fn redis(url: &str) -> Result<(), String> {
+    // The error may repeat the password.
+    redis::Client::open(url).map(drop).map_err(|_| {
+        "no Redis URL; write redis://user:password@host:6379/0; rediss:// is not available yet"
+            .to_owned()
+    })
+}
+
+pub(super) fn redis_or_empty(url: &str) -> Result<(), String> {
+    if url.is_empty() { Ok(()) } else { redis(url) }
+}
+
 /// Whether `host` or `host:port` names this machine alone.
 pub fn names_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
@@ -150,7 +203,7 @@ pub(super) fn identities(
             "none; say who a browser belongs to, as [[identity]] with preset = \"dev\"",
         ));
     }
-    let dev = demo || identities.iter().any(|one| one.value == Identity::Dev);
+    let dev = demo || identities.iter().any(|one| matches!(one.value, Identity::Dev));
     if dev && !server.config.listen.ip().is_loopback() {
         mistakes.push(server.listen.mistake(
             "server.listen",

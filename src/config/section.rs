@@ -89,13 +89,13 @@ impl<'a> Section<'a> {
     /// A setting of a part that does not exist yet: known, and refused unless it says what holds
     /// anyway, written as TOML.
     pub(super) fn later(&mut self, key: &'static str, default: &str) {
-        let Some(node) = self.remove(key) else { return };
-        let mut usual = Tree::default();
-        usual.merge_set(&format!("default={default}"), self.mistakes);
-        if usual.root.get("default") != Some(&node) {
-            let message = format!("not available yet; leave it out (it is {default})");
-            self.mistake(&node.source, key, message);
-        }
+        let message = format!("not available yet; leave it out (it is {default})");
+        self.refuse_unless(key, default, &message);
+    }
+
+    /// A setting that means nothing here: refused unless it says nothing.
+    pub(super) fn unused(&mut self, key: &'static str, nothing: &str, why: &str) {
+        self.refuse_unless(key, nothing, why);
     }
 
     /// Whether the key is written at all.
@@ -127,6 +127,15 @@ impl<'a> Section<'a> {
                 None => format!("unknown key; [{}] has {}", self.name, self.known.join(", ")),
             };
             self.mistakes.push(node.source.mistake(format!("{}.{key}", self.name), message));
+        }
+    }
+
+    fn refuse_unless(&mut self, key: &'static str, usual: &str, message: &str) {
+        let Some(node) = self.remove(key) else { return };
+        let mut tree = Tree::default();
+        tree.merge_set(&format!("usual={usual}"), self.mistakes);
+        if tree.root.get("usual") != Some(&node) {
+            self.mistake(&node.source, key, message);
         }
     }
 

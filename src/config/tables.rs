@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::Mistake;
 use super::directory::{self, DirectoryConfig};
+use super::identity::{Identity, identity};
 use super::rules;
 use super::section::{Placed, Section};
 use super::tree::{Node, Source, Table, Tree, Value};
@@ -22,6 +23,8 @@ pub struct Config {
     pub socketio: SocketIoConfig,
     /// Who browsers belong to: tried in order.
     pub identities: Vec<Identity>,
+    /// Where sessions live, unless an identity says otherwise.
+    pub redis: String,
     /// Programs that announce.
     pub notifiers: Vec<NotifierConfig>,
     /// Who knows of more of them.
@@ -68,13 +71,6 @@ pub struct SocketIoConfig {
     pub max_payload: usize,
     /// Bytes that may wait for one connection.
     pub outbox: usize,
-}
-
-/// `[[identity]]`: one way to know who a browser belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// The user is what the client says; only on loopback.
-    Dev,
 }
 
 /// `[[notifier]]`
@@ -189,6 +185,7 @@ pub(super) fn read(mut tree: Tree, demo: bool, mistakes: &mut Vec<Mistake>) -> C
     let directory = directory::read(tree.root.remove("directory"), mistakes);
     let admin = admin(tree.root.remove("admin"), mistakes);
     let log = log(tree.root.remove("log"), mistakes);
+    let redis = redis(tree.root.remove("redis"), mistakes);
     not_yet(&mut tree, mistakes);
     unknown_tables(&tree.root, mistakes);
 
@@ -199,6 +196,7 @@ pub(super) fn read(mut tree: Tree, demo: bool, mistakes: &mut Vec<Mistake>) -> C
         server: server.config,
         socketio: socketio.config,
         identities: identities.into_iter().map(|identity| identity.value).collect(),
+        redis,
         notifiers: notifiers.into_iter().map(|notifier| notifier.value).collect(),
         directory,
         admin: AdminConfig { listen: admin.value },
@@ -254,71 +252,6 @@ fn socketio(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> SocketIo {
     section.finish();
     SocketIo { config, outbox: Placed { value: outbox.value.0, source: outbox.source } }
 }
-
-fn identity(mut section: Section<'_>) -> Placed<Identity> {
-    let source = section.source();
-    let presets = [
-        "beaker",
-        "beaker_redis",
-        "beaker_cookie",
-        "auth_tkt",
-        "pyramid",
-        "django",
-        "flask",
-        "express",
-        "jwt",
-        "callback",
-    ];
-    let mut words = vec![("dev", Some(Identity::Dev))];
-    words.extend(presets.map(|preset| (preset, None)));
-    if !section.has("preset") {
-        section.mistake(&source, "preset", "missing; \"dev\" is the one there is");
-    }
-    let preset = section.choose("preset", Identity::Dev, &words);
-    for (key, default) in IDENTITY_KEYS {
-        section.later(key, default);
-    }
-    section.finish();
-    Placed { value: preset.value, source }
-}
-
-/// Keys that no available preset has a use for.
-const IDENTITY_KEYS: [(&str, &str); 34] = [
-    ("id", "\"\""),
-    ("cookie", "\"\""),
-    ("secrets", "[]"),
-    ("secrets_file", "\"\""),
-    ("pattern", "\"\""),
-    ("redis", "\"\""),
-    ("key", "\"\""),
-    ("unwrap", "[]"),
-    ("user", "[]"),
-    ("groups", "[]"),
-    ("group_patterns", "[]"),
-    ("accessed", "\"\""),
-    ("expires", "[]"),
-    ("timeout", "0"),
-    ("allow_unsigned", "false"),
-    ("revalidate", "\"60s\""),
-    ("grace", "\"5m\""),
-    ("cache", "\"5s\""),
-    ("max_bytes", "\"256KiB\""),
-    ("digest", "\"\""),
-    ("include_ip", "false"),
-    ("max_skew", "\"\""),
-    ("base64", "false"),
-    ("salt", "\"\""),
-    ("encrypt_key", "\"\""),
-    ("validate_key", "\"\""),
-    ("alg", "\"\""),
-    ("issuer", "\"\""),
-    ("audience", "\"\""),
-    ("leeway", "\"\""),
-    ("public_key_file", "\"\""),
-    ("jwks_file", "\"\""),
-    ("url", "\"\""),
-    ("forward", "[]"),
-];
 
 fn notifier(mut section: Section<'_>) -> Placed<NotifierConfig> {
     let source = section.source();
@@ -403,26 +336,23 @@ fn log(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> LogConfig {
     log
 }
 
+fn redis(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> String {
+    let mut section = Section::new("redis", node, mistakes);
+    let url = section.take_if("url", "redis://127.0.0.1:6379/0".to_owned(), rules::redis).value;
+    section.later("prefix", "\"pregon:\"");
+    section.finish();
+    url
+}
+
 /// Tables of parts that do not exist yet.
 fn not_yet(tree: &mut Tree, mistakes: &mut Vec<Mistake>) {
-    let tables: [(&str, &[(&'static str, &str)]); 2] = [
-        ("redis", &[("url", "\"redis://127.0.0.1:6379/0\""), ("prefix", "\"pregon:\"")]),
-        ("inbox", &[("path", "\"pregon.db\""), ("max", "1000"), ("ttl", "\"30d\"")]),
-    ];
-    for (name, keys) in tables {
-        let mut section = Section::new(name, tree.root.remove(name), mistakes);
-        for (key, default) in keys {
-            section.later(key, default);
-        }
-        if name == "inbox" {
-            section.choose(
-                "store",
-                (),
-                &[("memory", Some(())), ("off", None), ("file", None), ("redis", None)],
-            );
-        }
-        section.finish();
+    let mut section = Section::new("inbox", tree.root.remove("inbox"), mistakes);
+    for (key, default) in [("path", "\"pregon.db\""), ("max", "1000"), ("ttl", "\"30d\"")] {
+        section.later(key, default);
     }
+    let stores = [("memory", Some(())), ("off", None), ("file", None), ("redis", None)];
+    section.choose("store", (), &stores);
+    section.finish();
 }
 
 /// Reads an array of tables.

@@ -122,10 +122,82 @@ fn mistakes_say_where_and_what_would_be_right() {
 fn identity_must_be_said() {
     assert_eq!(read("").err().unwrap_or_default().len(), 1);
     assert!(read("[[identity]]").err().unwrap_or_default()[0].contains("missing"));
-    assert!(
-        read("[[identity]]\npreset = \"beaker\"").err().unwrap_or_default()[0]
-            .contains("not available yet")
-    );
+    let later = read("[[identity]]\npreset = \"jwt\"").err().unwrap_or_default();
+    assert_eq!(later, ["config.toml:2: identity.preset: \"jwt\" is not available yet"]);
+}
+
+fn session(text: &str) -> Result<SessionIdentity, Vec<String>> {
+    let config = read(&format!("[[identity]]\n{text}"))?;
+    match config.identities.into_iter().next() {
+        Some(Identity::Session(session)) => Ok(*session),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn presets_fill_in_what_is_not_said() {
+    let beaker = session("preset = \"beaker\"\nsecrets = [\"s\"]").unwrap();
+    assert_eq!(beaker.recipe.key, "beaker:{id}:session");
+    assert_eq!(beaker.recipe.user, ["repoze.who.tkt", "user.id"]);
+    assert_eq!(beaker.store_url("usual"), "usual");
+    assert_eq!(beaker.revalidate, std::time::Duration::from_secs(60));
+
+    let said = "preset = \"beaker_redis\"\nsecrets = [\"s\"]\nunwrap = [\"pickle\"]\n\
+                redis = \"redis://one/3\"\nrevalidate = \"2s\"";
+    let said = session(said).unwrap();
+    assert_eq!(said.recipe.key, "beaker_cache:{id}:session");
+    assert_eq!(said.recipe.unwrap.len(), 1);
+    assert_eq!(said.store_url("usual"), "redis://one/3");
+    assert_eq!(said.revalidate, std::time::Duration::from_secs(2));
+}
+
+#[test]
+fn sessions_that_could_not_work_are_mistakes() {
+    let cases = [
+        ("preset = \"beaker\"", "identity.secrets: none; put the application's session secret"),
+        ("preset = \"beaker\"\nsecrets_file = \"/none\"", "identity.secrets_file: cannot read"),
+        (
+            "preset = \"dev\"\nsecrets = [\"s\"]",
+            "identity.secrets: has no meaning with preset \"dev\"",
+        ),
+        (
+            "preset = \"beaker\"\nsecrets = [\"s\"]\nkey = \"beaker:session\"",
+            "identity.key: \"beaker:session\" does not say where the {id} goes",
+        ),
+        (
+            "preset = \"beaker\"\nsecrets = [\"s\"]\nunwrap = [\"pickle\", \"base64\"]",
+            "identity.unwrap: the last layer must be pickle or json",
+        ),
+        (
+            "preset = \"beaker\"\nsecrets = [\"s\"]\npattern = \"[\"",
+            "identity.pattern: \"[\" is no regular expression: unclosed character class",
+        ),
+        (
+            "preset = \"beaker\"\nsecrets = [\"s\"]\nredis = \"http://:hunter2@one\"",
+            "identity.redis: no Redis URL",
+        ),
+        (
+            "preset = \"beaker\"\nsecrets = [\"s\"]\nrevalidate = 0",
+            "identity.revalidate: must be between 100ms and 30d",
+        ),
+        (
+            "preset = \"beaker\"\nid = \"raw\"\nsecrets = [\"s\"]",
+            "identity.secrets: nothing is signed with id = \"raw\"; leave them out",
+        ),
+        (
+            "preset = \"beaker\"\nid = \"raw\"\ntimeout = 60\naccessed = \"\"",
+            "identity.timeout: counts from the time at `accessed`, which is empty",
+        ),
+        (
+            "preset = \"beaker\"\nid = \"raw\"\nunwrap = [\"json\", \"pickle\"]",
+            "identity.unwrap: nothing can be inside json; it must be the last layer",
+        ),
+    ];
+    for (text, expected) in cases {
+        let mistakes = session(text).unwrap_err().join("\n");
+        assert!(mistakes.contains(expected), "{text}: {mistakes}");
+        assert!(!mistakes.contains("hunter2"), "a password in {mistakes}");
+    }
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! Who a session was found to belong to, a moment ago: so that a page with five connections asks the
+//! store once. Only yes is remembered, and only until the session is seen to end.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use identity::User;
+use lru::LruCache;
+use sha2::{Digest as _, Sha256};
+
+/// A session, or rather the hash of what names it: the cache must not be worth stealing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of a session under the identity at that place in the configuration.
+    pub fn new(identity: usize, session: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(identity.to_le_bytes());
+        hash.update(session);
+        Self(hash.finalize().into())
+    }
+}
+
+/// Bounded by its capacity, and by time.
+pub struct Cache {
+    sessions: LruCache<Fingerprint, Entry>,
+}
+
+struct Entry {
+    /// When the store was asked, or the session was seen to end.
+    at: Instant,
+    /// Nobody: the session has ended. An answer to a question of before must not count after it.
+    user: Option<User>,
+}
+
+/// Sessions remembered.
+const CAPACITY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { sessions: LruCache::new(CAPACITY) }
+    }
+}
+
+impl Cache {
+    /// The user, and when the store said so, if that was within `fresh` before `now`.
+    pub fn get(
+        &mut self,
+        session: &Fingerprint,
+        now: Instant,
+        fresh: Duration,
+    ) -> Option<(User, Instant)> {
+        let Entry { at, user } = self.sessions.get(session)?;
+        let user = user.as_ref().filter(|_| now.duration_since(*at) < fresh)?;
+        Some((user.clone(), *at))
+    }
+
+    /// Remembers the answer to a question of `asked`; false if the session has ended since: then the
+    /// answer is worth nothing.
+    pub fn put(&mut self, session: Fingerprint, user: &User, asked: Instant) -> bool {
+        if self.ended_since(&session, asked) {
+            return false;
+        }
+        self.sessions.put(session, Entry { at: asked, user: Some(user.clone()) });
+        true
+    }
+
+    /// Whether the session was seen to end, by a question of `asked` or later.
+    pub fn ended_since(&self, session: &Fingerprint, asked: Instant) -> bool {
+        let ended = |entry: &Entry| entry.user.is_none() && entry.at >= asked;
+        self.sessions.peek(session).is_some_and(ended)
+    }
+
+    /// The session is over, as the answer to a question of `asked` shows.
+    pub fn end(&mut self, session: Fingerprint, asked: Instant) {
+        self.sessions.put(session, Entry { at: asked, user: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the origin of simulated time")]
+    fn end_of_a_session_voids_answers_on_their_way() {
+        let mut cache = Cache::default();
+        let session = Fingerprint::new(0, b"key");
+        let user = User { id: "77".to_owned(), groups: Vec::new() };
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        assert!(cache.put(session, &user, start));
+        let found = cache.get(&session, start + 4 * second, 5 * second);
+        assert_eq!(found, Some((user.clone(), start)));
+        assert_eq!(cache.get(&session, start + 5 * second, 5 * second), None, "too old");
+        cache.end(session, start + second);
+        assert_eq!(cache.get(&session, start + second, 5 * second), None, "ended");
+        assert!(!cache.put(session, &user, start), "asked before the end");
+        assert!(cache.put(session, &user, start + 2 * second), "asked after it");
+    }
+
+    #[test]
+    fn same_key_under_another_identity_is_another_session() {
+        assert_ne!(Fingerprint::new(0, b"key"), Fingerprint::new(1, b"key"));
+    }
+}

@@ -1,0 +1,387 @@
+//! The end of sessions: asks again, at intervals, whether each session of a connected user still is
+//! what it was, and ends its connections if not. One question for each session, however many sockets.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult,
+    SpawnHandle, WrapFuture,
+};
+use identity::{SessionId, User};
+use log::{info, warn};
+use serde::Serialize;
+use slab::Slab;
+use socketio::{Close, Handle};
+
+use super::cache::Fingerprint;
+use super::sessions::{Found, Sessions, Unknown};
+use crate::metrics::Metrics;
+
+/// Between two looks at what is due, at least: so that many sessions share a look.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Questions on their way at once; the rest comes at the next look.
+const IN_FLIGHT: usize = 256;
+
+/// Between two lots of log lines.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Until a store that was away is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The actor. There is one.
+pub struct Watch {
+    sessions: HashMap<Fingerprint, Watched>,
+    /// When each is due; those being asked about are not in it.
+    due: BTreeSet<(Instant, Fingerprint)>,
+    in_flight: usize,
+    /// When the next look is, if any is to come.
+    alarm: Option<(Instant, SpawnHandle)>,
+    next_socket: u64,
+    ended: u64,
+    jitter: RandomState,
+    metrics: Metrics,
+    /// Not logged yet, by reason: sessions and connections. One line a second must do, whoever
+    /// flushes a database.
+    untold: BTreeMap<&'static str, (usize, usize)>,
+    log_again: bool,
+    address: OnceLock<Arc<Addr<Self>>>,
+}
+
+struct Watched {
+    sessions: Sessions,
+    id: SessionId,
+    sockets: Slab<Socket>,
+    /// When the store was asked that last said that somebody is here.
+    verified: Instant,
+    /// When the store was first asked in vain since then.
+    unverified: Option<Instant>,
+    due: Option<Instant>,
+}
+
+struct Socket {
+    /// Tells it from one that had its place before.
+    number: u64,
+    handle: Handle,
+    user: String,
+}
+
+impl Watched {
+    fn handles(&self) -> Vec<Handle> {
+        self.sockets.iter().map(|(_, socket)| socket.handle.clone()).collect()
+    }
+}
+
+/// A socket of that session came up. The answer is its place: dropped, it is forgotten.
+#[derive(Message)]
+#[rtype(result = "Place")]
+pub struct Follow {
+    /// The session.
+    pub found: Found,
+    /// The socket.
+    pub handle: Handle,
+}
+
+/// A socket's place in the watch.
+#[derive(Debug)]
+pub struct Place {
+    session: Fingerprint,
+    socket: usize,
+    number: u64,
+    watch: Arc<Addr<Watch>>,
+}
+
+/// The store has said that a session is over: if it is followed, it is looked at again at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Doubt(pub Fingerprint);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Forget {
+    session: Fingerprint,
+    socket: usize,
+    number: u64,
+}
+
+impl Drop for Place {
+    #[expect(clippy::disallowed_methods, reason = "one message per connection")]
+    fn drop(&mut self) {
+        let Self { session, socket, number, .. } = *self;
+        self.watch.do_send(Forget { session, socket, number });
+    }
+}
+
+/// Asks for numbers.
+#[derive(Message)]
+#[rtype(result = "Observed")]
+pub struct Observe;
+
+/// The numbers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Observed {
+    /// Distinct sessions of connected users.
+    pub watched: usize,
+    /// Sessions seen to end since the start, while somebody was connected.
+    pub ended: u64,
+}
+
+impl Watch {
+    /// Nobody is watched yet.
+    pub fn new(metrics: Metrics) -> Self {
+        Self {
+            sessions: HashMap::new(),
+            due: BTreeSet::new(),
+            in_flight: 0,
+            alarm: None,
+            next_socket: 0,
+            ended: 0,
+            jitter: RandomState::new(),
+            metrics,
+            untold: BTreeMap::new(),
+            log_again: true,
+            address: OnceLock::new(),
+        }
+    }
+
+    /// Sees to it that somebody looks when the next session is due.
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        let Some((first, _)) = self.due.first() else { return };
+        let at = (*first).max(now() + TICK);
+        if self.in_flight >= IN_FLIGHT || self.alarm.as_ref().is_some_and(|(alarm, _)| *alarm <= at)
+        {
+            return;
+        }
+        let alarm = ctx.run_later(at.duration_since(now()), |watch, ctx| {
+            watch.alarm = None;
+            watch.look(ctx);
+        });
+        if let Some((_, later)) = self.alarm.replace((at, alarm)) {
+            ctx.cancel_future(later);
+        }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let now = now();
+        while self.in_flight < IN_FLIGHT {
+            let Some((at, session)) = self.due.first().copied() else { break };
+            if at > now {
+                break;
+            }
+            self.due.remove(&(at, session));
+            let Some(watched) = self.sessions.get_mut(&session) else { continue };
+            watched.due = None;
+            self.in_flight += 1;
+            let (sessions, id) = (watched.sessions.clone(), watched.id.clone());
+            let question = async move { sessions.ask(&id).await };
+            ctx.spawn(question.into_actor(self).map(move |answer, watch, ctx| {
+                watch.in_flight -= 1;
+                watch.judge(session, now, answer);
+                watch.log(ctx);
+                watch.look(ctx);
+            }));
+        }
+        self.wake(ctx);
+    }
+
+    /// `asked` is when the question was sent.
+    fn judge(&mut self, session: Fingerprint, asked: Instant, answer: Result<User, Unknown>) {
+        let Some(watched) = self.sessions.get_mut(&session) else { return };
+        let (verified, grace) = (watched.verified, watched.sessions.config().grace);
+        match answer {
+            // Somebody who joined meanwhile was found by a later question: this answer is of before.
+            _ if asked < verified => {
+                if watched.due.is_none() {
+                    self.schedule(session, verified);
+                }
+            }
+            Ok(user) => {
+                watched.verified = asked;
+                watched.unverified = None;
+                let mut others = Vec::new();
+                watched.sockets.retain(|_, socket| {
+                    let stays = socket.user == user.id;
+                    if !stays {
+                        others.push(socket.handle.clone());
+                    }
+                    stays
+                });
+                if !others.is_empty() {
+                    watched.sessions.end(session, asked);
+                    self.end(&others, "session_end");
+                }
+                self.schedule(session, asked);
+            }
+            Err(Unknown::Refused(reason) | Unknown::Over(reason, _)) => {
+                if let Some(watched) = self.forget(session) {
+                    watched.sessions.end(session, asked);
+                    self.end(&watched.handles(), reason.as_str());
+                }
+            }
+            Err(Unknown::Unavailable) => {
+                let since = *watched.unverified.get_or_insert(asked);
+                if asked.duration_since(since) < grace {
+                    self.schedule_at(session, asked + RETRY);
+                } else if let Some(watched) = self.forget(session) {
+                    self.note("store_unavailable", watched.sockets.len());
+                    for handle in watched.handles() {
+                        handle.close(Close::StoreUnavailable);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next question, `revalidate` after the last good answer; nobody left is nobody to ask about.
+    fn schedule(&mut self, session: Fingerprint, verified: Instant) {
+        let Some(watched) = self.sessions.get(&session) else { return };
+        if watched.sockets.is_empty() {
+            self.forget(session);
+            return;
+        }
+        let interval = watched.sessions.config().revalidate;
+        // Up to a tenth early, so that sessions that began together do not stay together; never late.
+        let percent = self.jitter.hash_one((session, verified)) % 11;
+        let percent = u32::try_from(percent).unwrap_or(0) + 89;
+        self.schedule_at(session, verified + interval * percent / 100);
+    }
+
+    fn schedule_at(&mut self, session: Fingerprint, at: Instant) {
+        let Some(watched) = self.sessions.get_mut(&session) else { return };
+        if let Some(before) = watched.due.replace(at) {
+            self.due.remove(&(before, session));
+        }
+        self.due.insert((at, session));
+    }
+
+    fn forget(&mut self, session: Fingerprint) -> Option<Watched> {
+        let watched = self.sessions.remove(&session)?;
+        if let Some(at) = watched.due {
+            self.due.remove(&(at, session));
+        }
+        Some(watched)
+    }
+
+    fn end(&mut self, sockets: &[Handle], reason: &'static str) {
+        self.ended += 1;
+        self.metrics.sessions_ended(reason).inc();
+        self.note(reason, sockets.len());
+        for handle in sockets {
+            let event = format!("[\"session:end\",{{\"reason\":\"{reason}\"}}]");
+            handle.emit("/", event, Vec::new());
+            handle.leave("/");
+            handle.close(Close::SessionEnd);
+        }
+    }
+}
+
+/// What is logged.
+impl Watch {
+    fn note(&mut self, reason: &'static str, connections: usize) {
+        let (sessions, all) = self.untold.entry(reason).or_default();
+        *sessions += 1;
+        *all += connections;
+    }
+
+    fn log(&mut self, ctx: &mut Context<Self>) {
+        if !self.log_again || self.untold.is_empty() {
+            return;
+        }
+        for (reason, (sessions, connections)) in std::mem::take(&mut self.untold) {
+            if reason == "store_unavailable" {
+                warn!(
+                    "session unverified reason={reason} sessions={sessions} connections={connections} \
+                     effect=\"they are closed, and let in again once the store is back\""
+                );
+            } else {
+                info!("session over reason={reason} sessions={sessions} connections={connections}");
+            }
+        }
+        self.log_again = false;
+        ctx.run_later(LOG_EVERY, |watch, ctx| {
+            watch.log_again = true;
+            watch.log(ctx);
+        });
+    }
+}
+
+impl Actor for Watch {
+    type Context = Context<Self>;
+}
+
+impl Handler<Follow> for Watch {
+    type Result = MessageResult<Follow>;
+
+    fn handle(
+        &mut self,
+        Follow { found, handle }: Follow,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
+        let Found { sessions, id, fingerprint: session, user, asked } = found;
+        let number = self.next_socket;
+        self.next_socket += 1;
+        let ended = sessions.ended_since(&session, asked);
+        let watched = self.sessions.entry(session).or_insert_with(|| Watched {
+            sessions,
+            id,
+            sockets: Slab::with_capacity(1),
+            verified: asked,
+            unverified: None,
+            due: None,
+        });
+        watched.verified = watched.verified.max(asked);
+        let verified = watched.verified;
+        let first = watched.sockets.is_empty();
+        // One stands for all: if they differ among each other, a question is under way.
+        let differs = watched.sockets.iter().next().is_some_and(|(_, one)| one.user != user.id);
+        let socket = watched.sockets.insert(Socket { number, handle, user: user.id });
+        if differs || ended {
+            // The session has changed hands, or was seen to end since: who is who is found out at once.
+            self.schedule_at(session, now());
+        } else if first {
+            self.schedule(session, verified);
+        }
+        self.wake(ctx);
+        let watch = self.address.get_or_init(|| Arc::new(ctx.address())).clone();
+        MessageResult(Place { session, socket, number, watch })
+    }
+}
+
+impl Handler<Forget> for Watch {
+    type Result = ();
+
+    fn handle(&mut self, Forget { session, socket, number }: Forget, _: &mut Self::Context) {
+        let Some(watched) = self.sessions.get_mut(&session) else { return };
+        if watched.sockets.get(socket).is_some_and(|one| one.number == number) {
+            watched.sockets.remove(socket);
+        }
+        if watched.sockets.is_empty() {
+            self.forget(session);
+        }
+    }
+}
+
+impl Handler<Doubt> for Watch {
+    type Result = ();
+
+    fn handle(&mut self, Doubt(session): Doubt, ctx: &mut Self::Context) {
+        self.schedule_at(session, now());
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Observe> for Watch {
+    type Result = MessageResult<Observe>;
+
+    fn handle(&mut self, Observe: Observe, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Observed { watched: self.sessions.len(), ended: self.ended })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "when a session was last seen to be what it was")]
+fn now() -> Instant {
+    Instant::now()
+}
