@@ -1,7 +1,8 @@
 # Everything the project does, each with all the set-up it needs. `make help` lists it.
 #
 # It expects Rust, a C++ compiler, Node with npm, and Python 3. The rest it installs: npm and pip packages
-# into this folder, Debian packages (only for `make test`: a browser, and venv where Python lacks it) with apt.
+# into this folder, Debian packages (only for `make test`: a browser, Redis, and venv where Python lacks it)
+# with apt.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,6 +11,7 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 CHROMIUM ?= $(or $(shell command -v chromium),/usr/bin/chromium)
+REDIS ?= $(or $(shell command -v redis-server),/usr/bin/redis-server)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help run demo build test test-rust test-e2e lint fmt bench clean
@@ -30,9 +32,9 @@ test: test-rust test-e2e ## all tests
 test-rust: node_modules/.done
 	cargo test --workspace --locked
 
-test-e2e: node_modules/.done .venv/.done $(CHROMIUM)
+test-e2e: node_modules/.done .venv/.done $(CHROMIUM) $(REDIS)
 	cargo build --workspace --locked
-	PREGON=$(abspath $(TARGET))/debug/pregon PYTHON=$(abspath $(PYTHON)) CHROMIUM=$(CHROMIUM) \
+	PREGON=$(abspath $(TARGET))/debug/pregon PYTHON=$(abspath $(PYTHON)) CHROMIUM=$(CHROMIUM) REDIS=$(REDIS) \
 		node --test --test-concurrency=1 $(sort $(wildcard tests/e2e/*.test.mjs))
 
 lint: ## formatting, clippy, documentation, scripts
@@ -54,11 +56,16 @@ node_modules/.done: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	touch $@
 
-.venv/.done: tests/requirements.txt
+.venv/.done: tests/requirements.txt tests/requirements-beaker-1.11.txt
 	python3 -m venv .venv || { $(SUDO) apt-get update && $(SUDO) apt-get install -y python3-venv && python3 -m venv .venv; }
 	.venv/bin/pip install --quiet -r tests/requirements.txt
+	.venv/bin/pip install --quiet --target .venv/beaker-1.11 -r tests/requirements-beaker-1.11.txt
 	touch $@
 
 /usr/bin/chromium:
 	$(SUDO) apt-get update
 	$(SUDO) apt-get install -y --no-install-recommends chromium
+
+/usr/bin/redis-server:
+	$(SUDO) apt-get update
+	$(SUDO) apt-get install -y --no-install-recommends redis-server

@@ -3,9 +3,8 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { io } from 'socket.io-client';
 
-import { BASE, connect, freePort, hubWithPush, pregon, settings, startHub } from './support.mjs';
+import { BASE, connect, freePort, hubWithPush, pregon, refusal, settings, startHub } from './support.mjs';
 import { ask, handshakePath, joined, poll, webSocket } from './wire.mjs';
 
 const limit = { timeout: 60_000 };
@@ -172,13 +171,3 @@ test('the admin listener answers only to a name of this machine', limit, async (
     }
   }
 });
-
-/** The error that a stock client is refused with, and whether it means to try again. */
-async function refusal(t, hub, options) {
-  const socket = io(hub.url, { forceNew: true, ...options });
-  t.after(() => socket.disconnect());
-  return new Promise((resolve, reject) => {
-    socket.once('connect', () => reject(new Error('it was let in')));
-    socket.once('connect_error', (error) => resolve({ error, active: socket.active }));
-  });
-}

@@ -17,12 +17,16 @@ import { io } from 'socket.io-client';
 export const PREGON = process.env.PREGON ?? 'target/debug/pregon';
 export const PYTHON = process.env.PYTHON ?? '.venv/bin/python';
 
-/** Identity `dev`, both listeners on free ports; what a test's own tables are added to. */
-export const BASE = `
+/** Both listeners on free ports. */
+export const LISTENERS = `
 [server]
 listen = "127.0.0.1:0"
 [admin]
 listen = "127.0.0.1:0"
+`;
+
+/** The same and identity `dev`; what a test's own tables are added to. */
+export const BASE = `${LISTENERS}
 [[identity]]
 preset = "dev"
 `;
@@ -128,8 +132,8 @@ export async function adopt(t, hub) {
 }
 
 /** Starts one of `tests/peers`, that ends with the test, and waits until it says "ready …". */
-export async function startPeer(t, script, args) {
-  const peer = new Process(PYTHON, [`tests/peers/${script}`, ...args]);
+export async function startPeer(t, script, args, env = {}) {
+  const peer = new Process(PYTHON, [`tests/peers/${script}`, ...args], { env: { ...process.env, ...env } });
   t.after(() => peer.kill());
   const ready = await peer.line(/^ready /);
   return Object.assign(peer, {
@@ -147,9 +151,9 @@ export async function startPeer(t, script, args) {
 export const startNotifier = (t, kind, way, endpoint) => startPeer(t, 'notifier.py', [kind, way, endpoint]);
 
 /** A hub with a `pull` notifier, and a pyzmq PUSH at its other end. `tables` and `keys` add settings. */
-export async function hubWithPush(t, { tables = '', keys = {}, args = [] } = {}) {
+export async function hubWithPush(t, { base = BASE, tables = '', keys = {}, args = [] } = {}) {
   const bind = `tcp://127.0.0.1:${await freePort()}`;
-  const hub = await startHub(t, `${BASE}${tables}${notifierTable('billing', { type: 'pull', bind, ...keys })}`, args);
+  const hub = await startHub(t, `${base}${tables}${notifierTable('billing', { type: 'pull', bind, ...keys })}`, args);
   const push = await startNotifier(t, 'push', 'connect', bind);
   return { hub, push, bind };
 }
@@ -161,10 +165,14 @@ export async function connect(t, hub, user, options = {}) {
   const heard = [];
   const waiting = [];
   const disconnects = [];
-  socket.on('disconnect', (reason) => disconnects.push(reason));
+  const wake = () => waiting.splice(0).forEach((resolve) => resolve());
+  socket.on('disconnect', (reason) => {
+    disconnects.push(reason);
+    wake();
+  });
   socket.onAny((event, ...args) => {
     heard.push({ event, args });
-    for (const resolve of waiting.splice(0)) resolve();
+    wake();
   });
   await new Promise((resolve, reject) => {
     socket.once('connect', resolve);
@@ -176,11 +184,30 @@ export async function connect(t, hub, user, options = {}) {
     disconnects,
     /** The data of every notification so far. */
     data: () => heard.map(({ args }) => args[0].data),
-    /** Waits until `enough` holds of what was heard. */
+    /** Waits until `enough` holds of what was heard; a disconnect counts as something heard. */
     async until(enough) {
       while (!enough(heard)) await new Promise((resolve) => waiting.push(resolve));
     },
   };
+}
+
+/** The error that a stock client is refused with, and whether it means to try again. */
+export async function refusal(t, hub, options) {
+  const socket = io(hub.url, { forceNew: true, ...options });
+  t.after(() => socket.disconnect());
+  return new Promise((resolve, reject) => {
+    socket.once('connect', () => reject(new Error('it was let in')));
+    socket.once('connect_error', (error) => resolve({ error, active: socket.active }));
+  });
+}
+
+/** Works on all items, some at a time; `work` gets an item and the number of its lane. */
+export async function inLanes(lanes, items, work) {
+  const queue = items.values();
+  const lane = async (_, number) => {
+    for (const item of queue) await work(item, number);
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
 }
 
 /** Of `value`, what `expected` has too. */
@@ -209,7 +236,10 @@ export async function freePort() {
 }
 
 /** A notifier's table. */
-export function notifierTable(name, keys) {
+export const notifierTable = (name, keys) => table('[[notifier]]', { name, ...keys });
+
+/** A table of settings. */
+export function table(head, keys) {
   const lines = Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-  return `[[notifier]]\nname = "${name}"\n${lines.join('\n')}\n`;
+  return `${head}\n${lines.join('\n')}\n`;
 }
