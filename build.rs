@@ -1,13 +1,19 @@
-//! Compiles the stock Socket.IO client into the hub, if npm has installed it. Without it the hub
-//! builds all the same, and says so where the script would be.
+//! Compiles the stock Socket.IO client into the hub, if npm has installed it: plain, and gzipped once
+//! here instead of at each request. Without it the hub builds all the same, and says so where the
+//! scripts would be.
 
 #![expect(clippy::unwrap_used, reason = "a build fails by panicking")]
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const BUNDLES: [&str; 3] = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js"];
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+const NAMES: [&str; 4] =
+    ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 
 fn main() {
     let package =
@@ -21,18 +27,32 @@ fn main() {
         .ok()
         .and_then(|text| text.split("\"version\": \"").nth(1)?.split('"').next().map(str::to_owned))
         .unwrap_or_default();
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap());
     let mut code = format!(
-        "const CLIENT_VERSION: &str = {version:?};\nconst BUNDLES: &[(&str, &[u8])] = &[\n"
+        "const CLIENT_VERSION: &str = {version:?};\nconst NAMES: [&str; {}] = {NAMES:?};\n\
+         const BUNDLES: &[(&str, &[u8], &[u8])] = &[\n",
+        NAMES.len()
     );
-    for name in BUNDLES {
+    for name in NAMES {
         for file in [name.to_owned(), format!("{name}.map")] {
             let path = package.join("dist").join(&file);
             if path.exists() {
-                writeln!(code, "    ({file:?}, include_bytes!({path:?})),").unwrap();
+                let gzipped = out.join(format!("{file}.gz"));
+                fs::write(&gzipped, gzip(&fs::read(&path).unwrap())).unwrap();
+                writeln!(
+                    code,
+                    "    ({file:?}, include_bytes!({path:?}), include_bytes!({gzipped:?})),"
+                )
+                .unwrap();
             }
         }
     }
     code.push_str("];\n");
-    let out = Path::new(&env::var("OUT_DIR").unwrap()).join("bundles.rs");
-    fs::write(out, code).unwrap();
+    fs::write(out.join("bundles.rs"), code).unwrap();
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
 }

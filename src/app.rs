@@ -4,6 +4,7 @@
 mod drain;
 mod identities;
 mod public;
+mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
 use crate::admin::{self, Hub};
+use crate::clients::limited::Limited;
 use crate::clients::watch::Watch;
 use crate::clients::{Gate, Identity};
 use crate::config::{Config, NotifierConfig, fitting_message};
@@ -53,6 +55,9 @@ pub enum Error {
         /// Why.
         source: StartError,
     },
+    /// The certificate, or its key.
+    #[error("server.tls: {0}")]
+    Tls(#[from] crate::tls::Error),
     /// libzmq was built without CURVE.
     #[error("this libzmq has no CURVE; build the hub as its README says")]
     NoCurve,
@@ -76,11 +81,14 @@ pub struct Ready {
     pub public: SocketAddr,
     /// The admin listener, as bound.
     pub admin: SocketAddr,
+    /// Whether the public listener speaks TLS.
+    pub tls: bool,
 }
 
 impl fmt::Display for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pregon: listening on http://{}, admin on http://{}", self.public, self.admin)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "pregon: listening on {scheme}://{}, admin on http://{}", self.public, self.admin)
     }
 }
 
@@ -97,11 +105,16 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
     if max_connections == 0 {
         return Err(Error::FewFiles);
     }
+    let certificate = config.server.tls.as_ref().map(tls::Certificate::load).transpose()?;
     let public = listen("server.listen", config.server.listen)?;
     let admin = listen("admin.listen", config.admin.listen)?;
-    let ready = Ready { public: public.local_addr()?, admin: admin.local_addr()? };
+    let ready = Ready {
+        public: public.local_addr()?,
+        admin: admin.local_addr()?,
+        tls: certificate.is_some(),
+    };
 
-    let server = socketio::Server::new(public::socketio(&config));
+    let server = socketio::Server::new(public::socketio(&config, max_connections));
     let metrics =
         Metrics::new(server.clone(), descriptors.clone(), config.directory.connect.is_some());
     let core = Arbiter::new();
@@ -161,15 +174,19 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
     });
     let gate = Gate {
         server: server.clone(),
-        max_connections,
         draining: draining.clone(),
         registry: registry.clone(),
         watch: watch.clone(),
         identities,
         listen: ready.public,
         metrics,
+        limited: Limited::default(),
     };
-    let public_server = public::serve(&config, public, gate, demo)?;
+    // Without TLS, SIGHUP means what it always does.
+    if let Some(certificate) = &certificate {
+        certificate.reload_on_hangup()?;
+    }
+    let public_server = public::serve(&config, public, certificate, gate, demo)?;
     let admin_server = serve_admin(admin, hub.clone())?;
     let mut signals = drain::Signals::install()?;
     hub.ready.store(true, Ordering::Relaxed);

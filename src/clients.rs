@@ -2,26 +2,28 @@
 //!
 //! It touches no socket: `socketio` brings requests and events, and takes packets by its handle.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::Addr;
 use log::{debug, warn};
 use socketio::{
-    Admission, Application, Close, Denial, Event, Handle, Handshake, Packet, Request, Server,
+    Admission, Application, Close, Denial, Event, Handle, Handshake, Limit, Packet, Request, Server,
 };
 
 use crate::metrics::Metrics;
 use crate::model::{GroupName, UserId};
 use crate::registry::{Join, Membership, Registry, Sink};
 use cache::Fingerprint;
+use limited::Limited;
 use sessions::{Found, Sessions, Unknown};
 use store::Store;
 use watch::{Doubt, Follow, Watch};
 
 pub mod cache;
 mod dev;
+pub mod limited;
 pub mod sessions;
 pub mod store;
 pub mod watch;
@@ -29,10 +31,8 @@ pub mod watch;
 /// What all workers share.
 #[derive(Clone)]
 pub struct Gate {
-    /// The Socket.IO server, for the number of live connections.
+    /// The Socket.IO server.
     pub server: Server,
-    /// Connections at once.
-    pub max_connections: usize,
     /// Set once the hub goes down: nobody new gets in.
     pub draining: Arc<AtomicBool>,
     /// Who is here.
@@ -45,6 +45,8 @@ pub struct Gate {
     pub listen: SocketAddr,
     /// Where refusals are counted.
     pub metrics: Metrics,
+    /// Where those by a limit are logged.
+    pub limited: Limited,
 }
 
 /// One way to know a user, ready to ask.
@@ -179,9 +181,6 @@ impl Application for Clients {
         if self.gate.draining.load(Ordering::Relaxed) {
             return Err(Denial::Unavailable("draining"));
         }
-        if self.gate.server.live() >= self.gate.max_connections {
-            return Err(Denial::Unavailable("too_many"));
-        }
         if nobody_can_be_known(&self.gate.identities) {
             return Err(Denial::Unavailable("store_unavailable"));
         }
@@ -191,7 +190,15 @@ impl Application for Clients {
     fn refused(&self, handshake: &Handshake, denial: Denial) {
         let reason = denial.reason();
         self.count(reason);
+        if let Denial::Limited { limit, .. } = denial {
+            self.gate.limited.note(limit, handshake.remote);
+        }
         debug!("handshake refused reason={reason} remote={:?}", handshake.remote);
+    }
+
+    fn cut(&self, remote: IpAddr, limit: Limit) {
+        self.count(limit.reason());
+        self.gate.limited.note(limit, Some(remote));
     }
 
     async fn connect(&self, request: Request) -> Admission<Member> {

@@ -9,6 +9,7 @@ mod identity;
 mod rules;
 mod section;
 mod tables;
+mod tls;
 mod tree;
 mod value;
 
@@ -24,6 +25,7 @@ pub use rules::{
     prefixes as check_prefixes,
 };
 pub use tables::{Config, LogConfig, LogFormat, NotifierConfig, Subscribe, Transport};
+pub use tls::TlsConfig;
 use tree::Tree;
 
 /// Where settings come from besides the defaults.

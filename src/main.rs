@@ -18,6 +18,7 @@ mod model;
 mod notifier;
 mod registry;
 mod sequencer;
+mod tls;
 
 use std::process::ExitCode;
 

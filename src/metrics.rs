@@ -223,7 +223,7 @@ pub struct StoreMetrics {
 const OUTCOMES: [&str; 3] = ["delivered", "absent", "duplicate"];
 
 /// What the parts that exist can say to a client.
-const TURNED_AWAY: [&str; 15] = [
+const TURNED_AWAY: [&str; 16] = [
     "origin",
     "no_cookie",
     "malformed",
@@ -238,6 +238,7 @@ const TURNED_AWAY: [&str; 15] = [
     "no_user",
     "store_unavailable",
     "too_many",
+    "rate",
     "draining",
 ];
 
@@ -292,6 +293,16 @@ impl Collector for Observer {
         for (reason, n) in now.ended {
             let n = ConstCounter::new(n);
             n.encode(ended.encode_family(&[("reason", reason.as_str())])?)?;
+        }
+        let mut limited = encoder.encode_descriptor(
+            "limited",
+            "Handshakes and connections turned away by a limit, by limit",
+            None,
+            opened.metric_type(),
+        )?;
+        for (limit, n) in now.limited {
+            let n = ConstCounter::new(n);
+            n.encode(limited.encode_family(&[("limit", limit.as_str())])?)?;
         }
         Ok(())
     }

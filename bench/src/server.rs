@@ -74,7 +74,15 @@ impl Kind {
                 write_config(config, written, &notifier)?;
                 let mut command = Command::new(binary);
                 command.arg("run").arg("--config").arg(written);
-                for setting in ["server.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"] {
+                // All of the bench's clients come from one address.
+                let settings = [
+                    "server.listen=127.0.0.1:0",
+                    "admin.listen=127.0.0.1:0",
+                    "server.connections_per_address=0",
+                    "server.handshakes_per_address=0",
+                    "server.unfinished_per_address=0",
+                ];
+                for setting in settings {
                     command.args(["--set", setting]);
                 }
                 for setting in set {

@@ -22,6 +22,13 @@ pub fn listen(args: ListenArgs) -> Result<(), Exit> {
     if args.user.is_none() && args.cookie.is_none() {
         return Err(Exit::Usage("say who: --user 42, or --cookie name=value".to_owned()));
     }
+    if args.url.starts_with("https:") {
+        let advice = "use the hub's http:// listener, or the stock client";
+        return Err(Exit::Usage(format!(
+            "{}: https is not available yet here; {advice}",
+            args.url
+        )));
+    }
     actix::System::new().block_on(async {
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => {

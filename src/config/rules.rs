@@ -50,6 +50,15 @@ pub(super) fn positive(duration: &Duration) -> Result<(), String> {
     if duration.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(()) }
 }
 
+/// actix's clock moves every half a second: less would be no time at all, now and then.
+pub(super) fn a_second(duration: &Duration) -> Result<(), String> {
+    if *duration < Duration::from_secs(1) { Err("at least a second".to_owned()) } else { Ok(()) }
+}
+
+pub(super) fn some(number: &usize) -> Result<(), String> {
+    if *number == 0 { Err("0 would be none at all; at least 1".to_owned()) } else { Ok(()) }
+}
+
 /// How often something is asked for each session.
 pub(super) fn interval(interval: &Duration) -> Result<(), String> {
     if (Duration::from_millis(100)..=Duration::from_secs(30 * 24 * 3600)).contains(interval) {

@@ -98,6 +98,13 @@ impl<'a> Section<'a> {
         self.refuse_unless(key, nothing, why);
     }
 
+    /// A table inside this one.
+    pub(super) fn inner(&mut self, key: &'static str) -> Section<'_> {
+        let name = format!("{}.{key}", self.name);
+        let node = self.remove(key);
+        Section::new(&name, node, self.mistakes)
+    }
+
     /// Whether the key is written at all.
     pub(super) fn has(&self, key: &str) -> bool {
         self.left.contains_key(key)

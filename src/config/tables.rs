@@ -11,6 +11,7 @@ use super::directory::{self, DirectoryConfig};
 use super::identity::{Identity, identity};
 use super::rules;
 use super::section::{Placed, Section};
+use super::tls::{self, TlsConfig};
 use super::tree::{Node, Source, Table, Tree, Value};
 use super::value::Size;
 
@@ -50,6 +51,18 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Connections at once; 0: what the file limit allows.
     pub max_connections: usize,
+    /// Of those, from one address; 0: no limit.
+    pub connections_per_address: usize,
+    /// Handshakes a second from one address; 0: no limit.
+    pub handshakes_per_address: usize,
+    /// Connections that have not joined yet.
+    pub max_unjoined: usize,
+    /// TCP connections from one address without a request so far; 0: no limit.
+    pub unfinished_per_address: usize,
+    /// How long a TCP connection may take to send its first request.
+    pub request_timeout: Duration,
+    /// Its certificate, if it speaks TLS.
+    pub tls: Option<TlsConfig>,
 }
 
 /// `[socketio]`
@@ -59,6 +72,8 @@ pub struct SocketIoConfig {
     pub polling: bool,
     /// Whether clients may use WebSocket.
     pub websocket: bool,
+    /// Whether clients of Engine.IO 3 are let in.
+    pub allow_eio3: bool,
     /// Between two pings.
     pub ping_interval: Duration,
     /// Until a ping is answered.
@@ -69,6 +84,14 @@ pub struct SocketIoConfig {
     pub upgrade_timeout: Duration,
     /// The largest message from a client, in bytes.
     pub max_payload: usize,
+    /// Attachments of one message from a client.
+    pub max_attachments: usize,
+    /// Their bytes together.
+    pub max_attachment_bytes: usize,
+    /// Until they have all arrived.
+    pub attachment_timeout: Duration,
+    /// Namespaces that one connection may be in.
+    pub max_namespaces: usize,
     /// Bytes that may wait for one connection.
     pub outbox: usize,
 }
@@ -225,8 +248,15 @@ fn server(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> Server {
         origins: section.take_if("origins", Vec::new(), rules::origins).value,
         trusted_proxies: section.take("trusted_proxies", Vec::new()).value,
         max_connections: section.take("max_connections", 0).value,
+        connections_per_address: section.take("connections_per_address", 1_000).value,
+        handshakes_per_address: section.take("handshakes_per_address", 50).value,
+        unfinished_per_address: section.take("unfinished_per_address", 250).value,
+        request_timeout: section
+            .take_if("request_timeout", Duration::from_secs(10), rules::a_second)
+            .value,
+        max_unjoined: section.take_if("max_unjoined", 4_096, rules::some).value,
+        tls: tls::read(section.inner("tls")),
     };
-    section.later("tls", "{ cert = \"\", key = \"\" }");
     section.finish();
     Server { config, listen: listen.source }
 }
@@ -245,9 +275,18 @@ fn socketio(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> SocketIo {
         connect_timeout: section.take_if("connect_timeout", seconds(45), rules::positive).value,
         upgrade_timeout: section.take_if("upgrade_timeout", seconds(10), rules::positive).value,
         max_payload: section.take_if("max_payload", Size(1_000_000), rules::some_bytes).value.0,
+        allow_eio3: section.take("allow_eio3", false).value,
+        max_attachments: section.take_if("max_attachments", 10, rules::some).value,
+        max_attachment_bytes: section
+            .take_if("max_attachment_bytes", Size(10_000_000), rules::some_bytes)
+            .value
+            .0,
+        attachment_timeout: section
+            .take_if("attachment_timeout", seconds(30), rules::positive)
+            .value,
+        max_namespaces: section.take_if("max_namespaces", 8, rules::some).value,
         outbox: outbox.value.0,
     };
-    section.later("allow_eio3", "false");
     section.later("recovery", "\"30d\"");
     section.finish();
     SocketIo { config, outbox: Placed { value: outbox.value.0, source: outbox.source } }

@@ -74,8 +74,8 @@ fn mistakes_say_where_and_what_would_be_right() {
             "config.toml:2: socketio.ping_interval: \"soon\" is no duration; write a duration like \"25s\", \"10m\", \"24h\", or whole seconds",
         ),
         (
-            "[socketio]\nallow_eio3 = true",
-            "config.toml:2: socketio.allow_eio3: not available yet; leave it out (it is false)",
+            "[socketio]\nrecovery = \"1h\"",
+            "config.toml:2: socketio.recovery: not available yet; leave it out (it is \"30d\")",
         ),
         ("[sever]", "config.toml:1: sever: unknown table; did you mean [server]?"),
         (
@@ -228,4 +228,19 @@ fn environment_wins_over_the_file_and_set_over_both() {
         mistakes.iter().any(|one| one.contains("write it as table.key=value")),
         "{mistakes:#?}"
     );
+}
+
+#[test]
+fn limits_that_would_shut_everybody_out_are_mistakes() {
+    let cases = [
+        ("[server]\nmax_unjoined = 0", "max_unjoined: 0 would be none at all"),
+        ("[server]\nrequest_timeout = \"200ms\"", "request_timeout: at least a second"),
+        ("[socketio]\nmax_attachments = 0", "max_attachments: 0 would be none at all"),
+        ("[socketio]\nattachment_timeout = 0", "attachment_timeout: must be more than nothing"),
+        ("[socketio]\nmax_namespaces = 0", "max_namespaces: 0 would be none at all"),
+    ];
+    for (text, expected) in cases {
+        let told = mistake(text);
+        assert!(told.contains(expected), "{told}");
+    }
 }

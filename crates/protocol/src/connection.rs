@@ -13,121 +13,41 @@
 //! ```
 
 mod attachments;
+mod event;
+mod heartbeat;
+mod limits;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
-use crate::engine::{self, Received as Engine};
+use crate::engine::{self, Received as Engine, Revision};
 use crate::socket::{self, EventName, Kind, Received as Socket};
 use crate::{Close, Packet, Sid};
 use attachments::Incomplete;
+use heartbeat::Heartbeat;
 
-/// What a connection may cost; the same for all connections of a server.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// How often the server asks whether the client is there.
-    pub ping_interval: Duration,
-    /// How long the client may take to answer.
-    pub ping_timeout: Duration,
-    /// How long a client may be connected without having joined a namespace.
-    pub connect_timeout: Duration,
-    /// The largest message, in bytes, in either transport.
-    pub max_payload: usize,
-    /// Attachments of one packet.
-    pub max_attachments: usize,
-    /// Bytes of one packet's attachments while they are awaited.
-    pub max_attachment_bytes: usize,
-    /// How long the attachments of a packet may take to arrive.
-    pub attachment_timeout: Duration,
-    /// Namespaces joined or being joined at once.
-    pub max_namespaces: usize,
-}
-
-impl Default for Limits {
-    /// Node's defaults, and bounds where Node has none.
-    fn default() -> Self {
-        Self {
-            ping_interval: Duration::from_secs(25),
-            ping_timeout: Duration::from_secs(20),
-            connect_timeout: Duration::from_secs(45),
-            max_payload: 1_000_000,
-            max_attachments: 10,
-            max_attachment_bytes: 10_000_000,
-            attachment_timeout: Duration::from_secs(30),
-            max_namespaces: 8,
-        }
-    }
-}
-
-/// What the client wants from the application.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// It asks to join a namespace: answer with [`Connection::accept`] or [`Connection::refuse`].
-    Connect {
-        /// The namespace, `/` for the root.
-        namespace: Arc<str>,
-        /// The JSON object that it sent along, if any.
-        auth: Option<Box<str>>,
-    },
-    /// It sent an event.
-    Event(Message),
-    /// It answered an event.
-    Ack(Message),
-    /// It left a namespace; the connection goes on.
-    Left {
-        /// The namespace.
-        namespace: Arc<str>,
-    },
-}
-
-/// An event or an acknowledgement, checked to be well-formed JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Message {
-    /// Where it was sent.
-    pub namespace: Arc<str>,
-    /// The event's name; an acknowledgement has none.
-    pub name: Option<Box<str>>,
-    /// The JSON array as it came, an event's name included.
-    pub payload: Box<str>,
-    /// The acknowledgement that an event asks for, or that this is.
-    pub ack: Option<u64>,
-    /// What the placeholders in the payload stand for.
-    pub attachments: Vec<Bytes>,
-}
-
-impl Message {
-    /// The arguments, as raw JSON; an event's name is not among them.
-    pub fn args(&self) -> Vec<&RawValue> {
-        let mut all: Vec<&RawValue> = serde_json::from_str(&self.payload).unwrap_or_default();
-        if self.name.is_some() && !all.is_empty() {
-            all.remove(0);
-        }
-        all
-    }
-}
+pub use event::{Data, Event, Message};
+pub use limits::Limits;
 
 /// The state of one connection, from its first packet to its end.
 #[derive(Debug)]
 pub struct Connection {
     limits: Arc<Limits>,
+    revision: Revision,
+    /// Without Socket.IO on top: messages go to the application as they come.
+    bare: bool,
     heartbeat: Heartbeat,
     /// Until a namespace is joined for the first time.
     join_by: Option<Instant>,
     namespaces: Vec<Namespace>,
     incomplete: Option<Box<Incomplete>>,
+    /// Namespace and id of each event whose answer is awaited, oldest first.
+    unanswered: VecDeque<(Arc<str>, u64)>,
     events: VecDeque<Event>,
     transmit: VecDeque<Packet>,
-}
-
-/// Ping and pong alternate; both deadlines are absolute, so a late timer adds no delay.
-#[derive(Clone, Copy, Debug)]
-enum Heartbeat {
-    PingAt(Instant),
-    PongBy(Instant),
 }
 
 #[derive(Debug)]
@@ -137,17 +57,35 @@ struct Namespace {
 }
 
 impl Connection {
-    /// A connection whose open packet is sent at `now`.
-    pub fn new(limits: Arc<Limits>, now: Instant) -> Self {
-        Self {
-            heartbeat: Heartbeat::PingAt(now + limits.ping_interval),
+    /// A connection whose open packet is sent at `now`. A client of Engine.IO 3 asks for the root
+    /// namespace by being there.
+    pub fn new(limits: Arc<Limits>, revision: Revision, now: Instant) -> Self {
+        let mut connection = Self {
+            heartbeat: Heartbeat::new(revision, &limits, now),
             join_by: Some(now + limits.connect_timeout),
+            revision,
+            bare: false,
             namespaces: Vec::new(),
             incomplete: None,
+            unanswered: VecDeque::new(),
             events: VecDeque::new(),
             transmit: VecDeque::new(),
             limits,
+        };
+        if revision == Revision::Three {
+            connection.request(root(), None);
         }
+        connection
+    }
+
+    /// A connection that carries an application's own messages, without Socket.IO.
+    pub fn engine_only(limits: Arc<Limits>, revision: Revision, now: Instant) -> Self {
+        let mut connection = Self::new(limits, revision, now);
+        connection.bare = true;
+        connection.join_by = None;
+        connection.namespaces.clear();
+        connection.events.clear();
+        connection
     }
 
     /// Takes a text packet from either transport.
@@ -159,15 +97,21 @@ impl Connection {
             return Err(Close::TooLarge);
         }
         match engine::decode(packet).map_err(|_| Close::Protocol)? {
+            Engine::Message(text) if self.bare => {
+                self.events.push_back(Event::Data(Data::Text(text.into())));
+                Ok(())
+            }
             Engine::Message(text) => self.handle_socket(text, now),
             Engine::Pong => {
-                if let Heartbeat::PongBy(_) = self.heartbeat {
-                    self.heartbeat = Heartbeat::PingAt(now + self.limits.ping_interval);
-                }
+                self.heartbeat.ponged(&self.limits, now);
                 Ok(())
             }
             Engine::Close => Err(Close::Client),
-            // Only the server pings in Engine.IO 4; a probe never reaches this place.
+            // In Engine.IO 4 only the server pings; a probe never reaches this place.
+            Engine::Ping(data) if self.heartbeat.pinged(&self.limits, now) => {
+                self.transmit.push_back(Packet::text(&format!("3{data}")));
+                Ok(())
+            }
             Engine::Ping(_) => Err(Close::Protocol),
             Engine::Upgrade | Engine::Idle => Ok(()),
         }
@@ -180,6 +124,16 @@ impl Connection {
     pub fn handle_binary(&mut self, data: &[u8]) -> Result<(), Close> {
         if data.len() > self.limits.max_payload {
             return Err(Close::TooLarge);
+        }
+        let data = match self.revision {
+            Revision::Three => {
+                data.strip_prefix(&[engine::three::MESSAGE]).ok_or(Close::Protocol)?
+            }
+            Revision::Four => data,
+        };
+        if self.bare {
+            self.events.push_back(Event::Data(Data::Binary(Bytes::copy_from_slice(data))));
+            return Ok(());
         }
         let mut incomplete = self.incomplete.take().ok_or(Close::Protocol)?;
         if incomplete.add(data, self.limits.max_attachment_bytes)? {
@@ -196,13 +150,8 @@ impl Connection {
     /// # Errors
     /// As for [`Connection::handle_text`].
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Close> {
-        match self.heartbeat {
-            Heartbeat::PingAt(at) if at <= now => {
-                // The answer is due an interval and a timeout after the last one, however late we are.
-                self.heartbeat = Heartbeat::PongBy(at + self.limits.ping_timeout);
-                self.transmit.push_back(Packet::text("2"));
-            }
-            _ => {}
+        if self.heartbeat.ping_due(&self.limits, now) {
+            self.transmit.push_back(Packet::text("2"));
         }
         if self.expired(now) {
             return Err(Close::PingTimeout);
@@ -217,19 +166,16 @@ impl Connection {
     /// Whether the heartbeat's deadline has passed: such a connection is gone even if no timer has
     /// said so yet.
     pub fn expired(&self, now: Instant) -> bool {
-        match self.heartbeat {
-            Heartbeat::PingAt(at) => at + self.limits.ping_timeout <= now,
-            Heartbeat::PongBy(by) => by <= now,
-        }
+        self.heartbeat.expired(&self.limits, now)
     }
 
     /// When [`Connection::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Instant {
-        let heartbeat = match self.heartbeat {
-            Heartbeat::PingAt(at) | Heartbeat::PongBy(at) => at,
-        };
         let attachments = self.incomplete.as_ref().map(|incomplete| incomplete.deadline());
-        [self.join_by, attachments].into_iter().flatten().fold(heartbeat, Instant::min)
+        [self.join_by, attachments]
+            .into_iter()
+            .flatten()
+            .fold(self.heartbeat.deadline(), Instant::min)
     }
 
     /// What the client asks of the application, oldest first.
@@ -243,15 +189,22 @@ impl Connection {
     }
 
     /// Lets the client into a namespace that it asked for, as session `sid` (never the Engine.IO id,
-    /// which is a secret of the transport). Without effect if it no longer asks.
-    pub fn accept(&mut self, namespace: &str, sid: &Sid) {
+    /// which is a secret of the transport). With `pid`, a secret too, it may come back as the same
+    /// session. Without effect if it no longer asks.
+    pub fn accept(&mut self, namespace: &str, sid: &Sid, pid: Option<&str>) {
         let Some(entry) = self.namespaces.iter_mut().find(|n| &*n.name == namespace && !n.joined)
         else {
             return;
         };
         entry.joined = true;
         self.join_by = None;
-        let payload = format!("{{\"sid\":\"{sid}\"}}");
+        let payload = match (self.revision, pid) {
+            (Revision::Three, _) => String::new(),
+            (Revision::Four, None) => format!("{{\"sid\":\"{sid}\"}}"),
+            (Revision::Four, Some(pid)) => {
+                format!("{{\"sid\":\"{sid}\",\"pid\":{}}}", serde_json::Value::from(pid))
+            }
+        };
         self.transmit.push_back(socket::encode('0', namespace, None, &payload));
     }
 
@@ -259,17 +212,42 @@ impl Connection {
     pub fn refuse(&mut self, namespace: &str, message: &str, data: Option<&str>) {
         self.namespaces.retain(|n| &*n.name != namespace || n.joined);
         let message = serde_json::Value::from(message);
-        let payload = match data {
-            Some(data) => format!("{{\"message\":{message},\"data\":{data}}}"),
-            None => format!("{{\"message\":{message}}}"),
+        let payload = match (self.revision, data) {
+            (Revision::Three, Some(data)) => data.to_owned(),
+            (Revision::Three, None) => message.to_string(),
+            (Revision::Four, Some(data)) => format!("{{\"message\":{message},\"data\":{data}}}"),
+            (Revision::Four, None) => format!("{{\"message\":{message}}}"),
         };
         self.transmit.push_back(socket::encode('4', namespace, None, &payload));
+    }
+
+    /// Sends a message of an application that speaks no Socket.IO.
+    pub fn message(&mut self, data: &Data) {
+        let packet = match data {
+            Data::Text(text) => Packet::message(text),
+            Data::Binary(data) => self.binary(data),
+        };
+        self.transmit.push_back(packet);
     }
 
     /// Sends an event; `payload` is a JSON array, its name first. With attachments, `payload` holds
     /// their placeholders.
     pub fn emit(&mut self, namespace: &str, payload: &str, attachments: &[Bytes]) {
         self.send(('2', '5'), namespace, None, payload, attachments);
+    }
+
+    /// Sends an event that asks for an answer: an [`Event::Ack`] with this `id`, which the caller has not
+    /// used for an event that is not answered yet.
+    pub fn ask(&mut self, namespace: &str, id: u64, payload: &str, attachments: &[Bytes]) {
+        let Some(joined) = self.namespaces.iter().find(|n| n.joined && &*n.name == namespace)
+        else {
+            return;
+        };
+        if self.unanswered.len() >= self.limits.max_unanswered {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back((joined.name.clone(), id));
+        self.send(('2', '5'), namespace, Some(id), payload, attachments);
     }
 
     /// Answers the client's event `id`; `payload` is a JSON array.
@@ -314,22 +292,32 @@ impl Connection {
     }
 
     fn handle_connect(&mut self, packet: &Socket<'_>) -> Result<(), Close> {
-        let known = self.namespaces.iter().any(|n| &*n.name == packet.namespace);
         let malformed = !packet.payload.is_empty() && !socket::is_object(packet.payload);
-        if known || malformed || packet.ack.is_some() {
+        if malformed || packet.ack.is_some() {
             return Err(Close::Protocol);
         }
-        if self.namespaces.len() >= self.limits.max_namespaces
-            || packet.namespace.len() > MAX_NAMESPACE_LENGTH
+        let auth = (!packet.payload.is_empty()).then(|| packet.payload.into());
+        let (name, auth) = match self.revision {
+            Revision::Three => match packet.namespace.split_once('?') {
+                Some((name, query)) => (name, Some(socket::query_as_auth(query))),
+                None => (packet.namespace, auth),
+            },
+            Revision::Four => (packet.namespace, auth),
+        };
+        let known = self.namespaces.iter().any(|n| &*n.name == name);
+        if known
+            || self.namespaces.len() >= self.limits.max_namespaces
+            || name.len() > MAX_NAMESPACE_LENGTH
         {
             return Err(Close::Protocol);
         }
-        let namespace: Arc<str> =
-            if packet.namespace == "/" { root() } else { packet.namespace.into() };
-        self.namespaces.push(Namespace { name: namespace.clone(), joined: false });
-        let auth = (!packet.payload.is_empty()).then(|| packet.payload.into());
-        self.events.push_back(Event::Connect { namespace, auth });
+        self.request(if name == "/" { root() } else { name.into() }, auth);
         Ok(())
+    }
+
+    fn request(&mut self, namespace: Arc<str>, auth: Option<Box<str>>) {
+        self.namespaces.push(Namespace { name: namespace.clone(), joined: false });
+        self.events.push_back(Event::Connect { namespace, auth });
     }
 
     fn handle_message(&mut self, packet: &Socket<'_>, now: Instant) -> Result<(), Close> {
@@ -378,12 +366,32 @@ impl Connection {
     }
 
     fn push_message(&mut self, answer: bool, message: Message) {
-        self.events.push_back(if answer { Event::Ack(message) } else { Event::Event(message) });
+        if !answer {
+            return self.events.push_back(Event::Event(message));
+        }
+        let asked = self.unanswered.iter().position(|(namespace, id)| {
+            *namespace == message.namespace && Some(*id) == message.ack
+        });
+        // An answer to nothing is ignored, as in Node.
+        if let Some(at) = asked {
+            self.unanswered.remove(at);
+            if self.unanswered.is_empty() {
+                self.unanswered = VecDeque::new();
+            }
+            self.events.push_back(Event::Ack(message));
+        }
     }
 
     fn forget(&mut self, namespace: &str) -> Option<Arc<str>> {
         let at = self.namespaces.iter().position(|n| n.joined && &*n.name == namespace)?;
         Some(self.namespaces.remove(at).name)
+    }
+
+    fn binary(&self, data: &[u8]) -> Packet {
+        match self.revision {
+            Revision::Three => Packet::binary_three(data),
+            Revision::Four => Packet::binary(data),
+        }
     }
 
     fn send(
@@ -400,7 +408,9 @@ impl Connection {
         }
         let packet = socket::encode_binary(binary, attachments.len(), namespace, id, payload);
         self.transmit.push_back(packet);
-        self.transmit.extend(attachments.iter().map(|data| Packet::binary(data)));
+        for data in attachments {
+            self.transmit.push_back(self.binary(data));
+        }
     }
 }
 

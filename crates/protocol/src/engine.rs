@@ -1,4 +1,5 @@
-//! Engine.IO 4: packets, polling payloads, the open packet, and the answers to a bad request.
+//! Engine.IO 4: packets, polling payloads, the open packet, and the answers to a bad request. What is
+//! different in Engine.IO 3 is in [`three`].
 //!
 //! Only the wire format: what a packet means for a connection is in [`crate::Connection`].
 
@@ -10,8 +11,19 @@ use thiserror::Error;
 
 use crate::{Packet, Sid};
 
+pub mod three;
+
+/// Which Engine.IO a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revision {
+    /// Engine.IO 3, of Socket.IO 1 and 2.
+    Three,
+    /// Engine.IO 4, of Socket.IO 3 and later.
+    Four,
+}
+
 /// Between the items of a polling payload.
-pub const SEPARATOR: u8 = 0x1e;
+const SEPARATOR: u8 = 0x1e;
 
 /// A received Engine.IO packet. Binary ones have no type and never get here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +79,18 @@ pub fn payload(body: &str) -> impl Iterator<Item = Result<Item<'_>, Malformed>> 
         None if item.is_empty() => Err(Malformed),
         None => Ok(Item::Text(item)),
     })
+}
+
+/// Writes a polling payload.
+pub fn encode(packets: &[Packet]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for packet in packets {
+        if !payload.is_empty() {
+            payload.push(SEPARATOR);
+        }
+        packet.write_polling(&mut payload);
+    }
+    payload
 }
 
 /// The first packet of a connection: its id, what it may upgrade to, and the server's terms.

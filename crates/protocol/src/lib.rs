@@ -1,4 +1,4 @@
-//! Engine.IO 4 and Socket.IO 5 as values: bytes and the time in, packets and events out.
+//! Engine.IO 4 and 3, Socket.IO 5 and 4, as values: bytes and the time in, packets and events out.
 //!
 //! There is no networking here, no clock, no task and no randomness: the caller brings received
 //! packets, the time and session ids, and carries out what it is told. That makes the protocol
@@ -20,6 +20,6 @@ mod sid;
 pub mod socket;
 
 pub use close::Close;
-pub use connection::{Connection, Event, Limits, Message};
+pub use connection::{Connection, Data, Event, Limits, Message};
 pub use packet::Packet;
 pub use sid::Sid;

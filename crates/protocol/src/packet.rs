@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use crate::engine::three;
+
 /// Cloning shares the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -30,6 +32,11 @@ impl Packet {
     /// An attachment.
     pub fn binary(data: &[u8]) -> Self {
         Self::frame(OPCODE_BINARY, &[data])
+    }
+
+    /// An attachment for a client of Engine.IO 3, whose binary packets begin with their type.
+    pub fn binary_three(data: &[u8]) -> Self {
+        Self::frame(OPCODE_BINARY, &[&[three::MESSAGE], data])
     }
 
     /// A WebSocket's answer to a ping; only for that transport.
@@ -56,6 +63,11 @@ impl Packet {
         } else {
             payload.extend_from_slice(body);
         }
+    }
+
+    /// Whether it is an attachment.
+    pub const fn is_binary(&self) -> bool {
+        self.binary
     }
 
     /// How many bytes of an outbox it takes.

@@ -116,6 +116,15 @@ pub fn is_object(payload: &str) -> bool {
     payload.starts_with('{') && serde_json::from_str::<IgnoredAny>(payload).is_ok()
 }
 
+/// What a client of Socket.IO 2 says along with a namespace, `a=1&b=2`, as the JSON object that later
+/// ones send. The last of a name counts.
+pub fn query_as_auth(query: &str) -> Box<str> {
+    let fields = form_urlencoded::parse(query.as_bytes());
+    let object: serde_json::Map<String, Value> =
+        fields.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    Value::from(object).to_string().into()
+}
+
 /// Writes a packet. `payload` is JSON already.
 pub fn encode(kind: char, namespace: &str, ack: Option<u64>, payload: &str) -> Packet {
     write(kind, None, namespace, ack, payload)

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::{Close, Event, Handle, Handshake};
+use actix_http::StatusCode;
+use bytes::Bytes;
+
+use crate::{Close, Data, Event, Handle, Handshake, Limit, Sid};
 
 /// One value of it lives on each HTTP worker; its methods run on that worker's thread and must not
 /// block.
@@ -28,9 +32,14 @@ pub trait Application: 'static {
         Ok(())
     }
 
-    /// A first request was turned away: by [`Application::handshake`], or for its origin.
+    /// A first request was turned away: by [`Application::handshake`], for its origin, or by a limit.
     fn refused(&self, handshake: &Handshake, denial: Denial) {
         let _ = (handshake, denial);
+    }
+
+    /// A TCP connection was closed before its first request, by a limit.
+    fn cut(&self, remote: IpAddr, limit: Limit) {
+        let _ = (remote, limit);
     }
 
     /// Judges a client that asks to join a namespace. Packets sent by the request's handle before
@@ -39,8 +48,14 @@ pub trait Application: 'static {
     /// Dropped unfinished if the client leaves meanwhile.
     fn connect(&self, request: Request) -> impl Future<Output = Admission<Self::Member>>;
 
-    /// A client sent an event, answered one, or left a namespace (then the member is dropped next).
+    /// A client sent an event, answered one, or left a namespace of its own will (next,
+    /// [`Application::left`]).
     fn event(&self, session: &Handle, member: &mut Self::Member, event: Event);
+
+    /// A client sent a message to a server without Socket.IO ([`crate::Config::engine_only`]).
+    fn message(&self, session: &Handle, data: &Data) {
+        let _ = (session, data);
+    }
 
     /// An admitted client is gone.
     fn left(&self, member: Self::Member, reason: Close) {
@@ -78,6 +93,8 @@ impl fmt::Debug for Request {
 pub enum Admission<M> {
     /// Come in.
     Accept(M),
+    /// Come in as a session that can come back: as a new one, or as the one that was away.
+    Resume(M, Resumption),
     /// Stay out, and do not come back by yourself: the stock client does not.
     Refuse {
         /// The message of the client's `connect_error`.
@@ -89,6 +106,40 @@ pub enum Admission<M> {
     Unavailable,
 }
 
+impl<M> Admission<M> {
+    /// The same answer with another member.
+    pub fn map<N>(self, member: impl FnOnce(M) -> N) -> Admission<N> {
+        match self {
+            Self::Accept(one) => Admission::Accept(member(one)),
+            Self::Resume(one, resumption) => Admission::Resume(member(one), resumption),
+            Self::Refuse { message, data } => Admission::Refuse { message, data },
+            Self::Unavailable => Admission::Unavailable,
+        }
+    }
+}
+
+/// A session that can come back (Socket.IO's "connection state recovery"). A client that finds its
+/// former `pid` here knows that it has missed nothing.
+#[derive(Debug)]
+pub struct Resumption {
+    /// The session's public id.
+    pub sid: Sid,
+    /// What the client shows when it comes back: a secret.
+    pub pid: String,
+    /// What it has missed, oldest first: sent right behind its admission, before what it was sent
+    /// since.
+    pub missed: Vec<Missed>,
+}
+
+/// An event that a client has missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// A JSON array: the name, the arguments with placeholders for attachments, and the offset.
+    pub payload: Arc<str>,
+    /// What the placeholders stand for.
+    pub attachments: Vec<Bytes>,
+}
+
 /// Why a first request is denied; the reason goes into the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -96,16 +147,39 @@ pub enum Denial {
     Forbidden(&'static str),
     /// Not now: 503, and the stock client tries again.
     Unavailable(&'static str),
+    /// A limit on strangers: 503, or 429 if it came too fast; the stock client tries again.
+    Limited {
+        /// Which.
+        limit: Limit,
+        /// Whole seconds until another try is worth it.
+        retry_after: u64,
+    },
     /// Its headers are larger than anybody's should be: 431.
     TooLarge,
 }
 
 impl Denial {
+    /// The status of the answer, and the seconds of its `Retry-After`.
+    pub(crate) const fn status(self) -> (StatusCode, Option<u64>) {
+        match self {
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, None),
+            Self::TooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, None),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
+            Self::Limited { limit: Limit::HandshakesPerAddress, retry_after } => {
+                (StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
+            }
+            Self::Limited { retry_after, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(retry_after))
+            }
+        }
+    }
+
     /// The name in log and metric.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Forbidden(reason) | Self::Unavailable(reason) => reason,
             Self::TooLarge => "too_large",
+            Self::Limited { limit, .. } => limit.reason(),
         }
     }
 }

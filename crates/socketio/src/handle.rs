@@ -11,7 +11,7 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::{Close, Packet};
+use crate::{Close, Data, Packet};
 
 /// One session, from any thread. Cloning is one reference count.
 #[derive(Clone)]
@@ -73,6 +73,18 @@ impl Handle {
         });
     }
 
+    /// Sends an event that asks for an answer, [`crate::Event::Ack`] with this `id`.
+    pub fn ask(&self, namespace: &str, id: u64, payload: String, attachments: Vec<Bytes>) {
+        let size = size(&payload, &attachments);
+        self.charged(size, |charge| Command::Ask {
+            namespace: namespace.into(),
+            id,
+            payload,
+            attachments,
+            charge,
+        });
+    }
+
     /// Answers the client's event `id`; `payload` is a JSON array.
     pub fn acknowledge(&self, namespace: &str, id: u64, payload: String, attachments: Vec<Bytes>) {
         let size = size(&payload, &attachments);
@@ -83,6 +95,16 @@ impl Handle {
             attachments,
             charge,
         });
+    }
+
+    /// Sends a message, where there is no Socket.IO.
+    pub fn message(&self, data: Data) {
+        let size = COMMAND_OVERHEAD
+            + match &data {
+                Data::Text(text) => text.len(),
+                Data::Binary(data) => data.len(),
+            };
+        self.charged(size, |charge| Command::Message { data, charge });
     }
 
     /// Puts the client out of a namespace: the stock client does not come back by itself.
@@ -103,6 +125,11 @@ impl Handle {
             Charge::Exceeds => self.command(Command::Close(Close::Slow)),
             Charge::Cut => {}
         }
+    }
+
+    /// Bytes that may wait for the connection.
+    pub fn capacity(&self) -> usize {
+        self.shared.budget.limit
     }
 
     pub(crate) fn budget(&self) -> &Budget {
@@ -146,11 +173,22 @@ pub(crate) enum Command {
         /// What it is charged for, until it is encoded.
         charge: usize,
     },
+    Ask {
+        namespace: Box<str>,
+        id: u64,
+        payload: String,
+        attachments: Vec<Bytes>,
+        charge: usize,
+    },
     Acknowledge {
         namespace: Box<str>,
         id: u64,
         payload: String,
         attachments: Vec<Bytes>,
+        charge: usize,
+    },
+    Message {
+        data: Data,
         charge: usize,
     },
     Leave {

@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use actix_http::RequestHead;
 use actix_http::header::{COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
 use actix_web::web::Query;
+use protocol::engine::Revision;
 
 use crate::Config;
 use crate::origin::Cors;
+use crate::server::Place;
 
 /// Kept until all namespaces are joined, then dropped: an idle connection does not pay for headers.
 pub struct Handshake {
@@ -16,7 +18,7 @@ pub struct Handshake {
     pub remote: Option<IpAddr>,
     /// The host the client asked for, with its port.
     pub host: String,
-    /// Whether the client came by TLS, as far as a trusted proxy says.
+    /// Whether the client came by TLS: to a trusted proxy, if one says so, or else to this server.
     pub secure: bool,
     /// Whether it is a WebSocket from the start.
     pub websocket: bool,
@@ -24,6 +26,8 @@ pub struct Handshake {
     pub headers: HeaderMap,
     /// The query's parameters, in order, decoded.
     pub query: Vec<(String, String)>,
+    /// What it takes of the limits, until a session takes it over.
+    pub(crate) place: Option<Place>,
 }
 
 /// Without headers and query: cookies and tokens are in them.
@@ -46,16 +50,26 @@ impl Handshake {
                 .or_else(|| text(&head.headers, &HOST))
                 .unwrap_or_default()
                 .to_owned(),
-            secure: forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https"),
+            secure: forwarded("x-forwarded-proto").map_or(config.tls, |proto| proto == "https"),
             websocket,
             headers: head.headers.clone(),
             query: query(head),
+            place: None,
         }
     }
 
     /// The first value of a query parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         parameter(&self.query, name)
+    }
+
+    /// Which Engine.IO the client speaks, if the server lets it.
+    pub(crate) fn revision(&self, config: &Config) -> Option<Revision> {
+        match self.parameter("EIO") {
+            Some("4") => Some(Revision::Four),
+            Some("3") if config.eio3 => Some(Revision::Three),
+            _ => None,
+        }
     }
 
     /// A header's value, if there is exactly one and it is text.
@@ -79,6 +93,11 @@ impl Handshake {
         let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
         let query = self.query.iter().map(|(name, value)| name.len() + value.len());
         headers.chain(query).sum()
+    }
+
+    /// Whether it says where its page is from in a way that no browser does.
+    pub(crate) fn origin_is_garbled(&self) -> bool {
+        self.headers.get(ORIGIN).is_some_and(|value| value.to_str().is_err())
     }
 
     pub(crate) fn cors(&self, config: &Config) -> Option<Cors> {
@@ -144,6 +163,21 @@ mod tests {
         assert_eq!(proxied.remote, Some([9, 9, 9, 9].into()));
         assert_eq!((&*proxied.host, proxied.secure), ("app.example", true));
         assert_eq!(proxied.cors(&trusting), Some(Cors::None));
+    }
+
+    #[test]
+    fn tls_makes_it_secure_unless_a_trusted_proxy_knows_better() {
+        let request = |proto: &str| {
+            let request = TestRequest::with_uri("/socket.io/?EIO=4")
+                .peer_addr(([10, 0, 0, 1], 4711).into())
+                .insert_header(("x-forwarded-proto", proto));
+            request.to_request()
+        };
+        let config = Config { tls: true, ..Config::default() };
+        assert!(Handshake::new(request("http").head(), &config, false).secure);
+        let trusting =
+            Config { trusted_proxies: vec![IpAddr::from([10, 0, 0, 1]).into()], ..config };
+        assert!(!Handshake::new(request("http").head(), &trusting, false).secure);
     }
 
     #[test]

@@ -17,19 +17,39 @@
 
 mod application;
 mod config;
+mod doorway;
+mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod handshake;
+mod io;
+mod limiter;
 mod origin;
 mod polling;
+mod rooms;
+mod serve;
 mod server;
 mod session;
 mod transport;
 mod upgrade;
 
-pub use application::{Admission, Application, Denial, Request};
+pub use application::{Admission, Application, Denial, Missed, Request, Resumption};
 pub use config::Config;
+pub use doorway::attend;
 pub use handle::{Handle, Undeliverable};
 pub use handshake::Handshake;
+pub use io::Io;
+pub use limiter::Limit;
 pub use origin::Origins;
-pub use protocol::{Close, Event, Limits, Message, Packet};
+pub use protocol::{Close, Data, Event, Limits, Message, Packet, Sid};
+pub use rooms::{Audience, Kept, Memory, Rooms, Saved, Seat, Store};
+pub use serve::serve;
 pub use server::{Server, Snapshot, Worker};
+pub use upgrade::{Mount, upgrade};
+
+/// The README's example is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,25 +2,23 @@
 //!
 //! What an answer contains is the session's business; here are only HTTP and its limits.
 
-use actix::Recipient;
 use actix_rt::time::timeout;
 use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_TYPE,
+    HeaderValue, RETRY_AFTER, SET_COOKIE, VARY,
 };
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use bytes::Bytes;
 use log::error;
 use protocol::Sid;
-use protocol::engine::Refusal;
-use tokio::sync::oneshot;
+use protocol::engine::{Refusal, Revision};
 
 use crate::handshake::{Handshake, parameter, query};
 use crate::origin::Cors;
-use crate::server::Worker;
+use crate::server::{Polled, Worker};
 use crate::session::{Reply, Session, Visit};
 use crate::{Application, Denial};
 
@@ -44,15 +42,23 @@ async fn serve<A: Application>(
     body: Payload,
 ) -> HttpResponse {
     let handshake = Handshake::new(request.head(), worker.config(), false);
-    let Some(cors) = handshake.cors(worker.config()) else {
-        worker.inner.application.refused(&handshake, Denial::Forbidden("origin"));
-        return refusal(Refusal::Forbidden, &Cors::None);
-    };
+    let judged = handshake.cors(worker.config());
+    let cors = judged.clone().unwrap_or(Cors::None);
     if request.method() == Method::OPTIONS {
-        return preflight(&cors);
+        if judged.is_some() {
+            return preflight(&request, &cors);
+        }
+        worker.inner.application.refused(&handshake, Denial::Forbidden("origin"));
+        return refusal(Refusal::Forbidden, &cors);
     }
-    match answer(&worker, &request, handshake, body).await {
-        Ok(reply) => respond(request.method(), reply, &cors),
+    match answer(&worker, &request, handshake, judged.is_some(), body).await {
+        Ok((reply, opened)) => {
+            let mut response = respond(reply, &cors);
+            if let (Some(name), Some(sid)) = (&worker.config().cookie, opened) {
+                set_cookie(&mut response, name, &sid);
+            }
+            response
+        }
         Err(Failure::Refused(why)) => refusal(why, &cors),
         Err(Failure::Denied(denial)) => denied(denial, &cors),
     }
@@ -70,18 +76,24 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// Judges in the order of Engine.IO's reference server, Node: outsiders tell versions by it. Returns the
+/// session's reply and, if the request has opened the session, its id.
 async fn answer<A: Application>(
     worker: &Worker<A>,
     request: &HttpRequest,
-    handshake: Handshake,
+    mut handshake: Handshake,
+    page_may: bool,
     body: Payload,
-) -> Result<Reply, Failure> {
+) -> Result<(Reply, Option<Sid>), Failure> {
     let query = query(request.head());
     let polling = match parameter(&query, "transport") {
         Some("polling") if worker.config().polling => true,
         Some("websocket") if worker.config().websocket => false,
         _ => return Err(Refusal::TransportUnknown.into()),
     };
+    if handshake.origin_is_garbled() {
+        return Err(Refusal::BadRequest.into());
+    }
     let session = match parameter(&query, "sid") {
         Some(sid) => {
             let session = Sid::parse(sid).and_then(|sid| worker.inner.server.find(&sid));
@@ -94,32 +106,36 @@ async fn answer<A: Application>(
         // It asks for a WebSocket, but did not ask HTTP for one.
         return Err(Refusal::BadRequest.into());
     }
-    let session = match session {
-        Some(session) => session,
+    if !page_may {
+        let denial = Denial::Forbidden("origin");
+        worker.inner.application.refused(&handshake, denial);
+        return Err(Failure::Denied(denial));
+    }
+    let (session, opened) = match session {
+        Some(session) => (session, None),
         None => {
-            judge(worker, &handshake)?;
-            let session = Session::poll(worker, handshake).map_err(|why| {
+            let revision = judge(worker, &mut handshake)?;
+            let opened = Session::poll(worker, handshake, revision);
+            let (sid, session) = opened.map_err(|why| {
                 error!("no session id could be drawn error={why}");
                 Failure::Denied(Denial::Unavailable("store_unavailable"))
             })?;
-            session.recipient()
+            (session, Some(sid))
         }
     };
-    match *request.method() {
-        Method::GET => Ok(visit(&session, |reply| Visit::Get { reply }).await?),
-        Method::POST => {
-            let Some(body) = read(worker, request, body).await? else { return Ok(Reply::TooLarge) };
-            Ok(visit(&session, |reply| Visit::Post { body, reply }).await?)
-        }
-        _ => Err(Refusal::BadRequest.into()),
-    }
+    let reply = match *request.method() {
+        Method::GET => session.visit(|reply| Visit::Get { reply }).await?,
+        Method::POST => post(worker, &session, request, body).await?,
+        _ => return Err(Refusal::BadRequest.into()),
+    };
+    Ok((reply, opened))
 }
 
-/// Whether a connection may begin. Shared with the WebSocket side.
+/// Whether a connection may begin; its handshake then has a place. Shared with the WebSocket side.
 pub(crate) fn judge<A: Application>(
     worker: &Worker<A>,
-    handshake: &Handshake,
-) -> Result<(), Failure> {
+    handshake: &mut Handshake,
+) -> Result<Revision, Failure> {
     let application = &worker.inner.application;
     let denied = |denial| {
         application.refused(handshake, denial);
@@ -128,60 +144,61 @@ pub(crate) fn judge<A: Application>(
     if handshake.head_size() > MAX_HEAD {
         return Err(denied(Denial::TooLarge));
     }
-    if !worker.inner.server.has_room_for_strangers() {
-        return Err(denied(Denial::Unavailable("too_many")));
-    }
+    // First, since nothing else costs as little. What it takes is given back if others say no.
+    let place = worker.inner.server.admit(handshake.remote).map_err(denied)?;
     application.handshake(handshake).map_err(denied)?;
-    match handshake.parameter("EIO") {
-        Some("4") => Ok(()),
-        _ => Err(Refusal::UnsupportedVersion.into()),
-    }
+    let revision = handshake.revision(worker.config()).ok_or(Refusal::UnsupportedVersion)?;
+    handshake.place = Some(place);
+    Ok(revision)
 }
 
 /// Bytes of a first request's headers and query: they are kept until the client has joined.
 const MAX_HEAD: usize = 16 << 10;
 
-async fn visit(
-    session: &Recipient<Visit>,
-    message: impl FnOnce(oneshot::Sender<Reply>) -> Visit,
-) -> Result<Reply, Refusal> {
-    let (reply, answer) = oneshot::channel();
-    // Either fails only when the session has ended.
-    session.send(message(reply)).await.map_err(|_| Refusal::SessionUnknown)?;
-    answer.await.map_err(|_| Refusal::SessionUnknown)
-}
-
-/// The body, or `None` if it is too large.
-async fn read<A: Application>(
+async fn post<A: Application>(
     worker: &Worker<A>,
+    session: &Polled,
     request: &HttpRequest,
     body: Payload,
-) -> Result<Option<Bytes>, Refusal> {
-    let binary =
-        request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
-    if binary {
-        // Engine.IO 4 has no binary payloads.
-        return Err(Refusal::BadRequest);
-    }
+) -> Result<Reply, Refusal> {
+    let kind = request.headers().get(CONTENT_TYPE);
+    let binary = kind.is_some_and(|kind| kind == OCTET_STREAM);
+    let posting = session.post();
+    // One POST at a time (Engine.IO 4, "HTTP long-polling"), and none of bytes but from Engine.IO 3.
+    let Some(_posting) = posting.filter(|_| !binary || session.revision() == Revision::Three)
+    else {
+        return session.visit(|reply| Visit::Breach { reply }).await;
+    };
     let limit = worker.config().limits.max_payload;
     match timeout(worker.config().body_timeout, body.to_bytes_limited(limit)).await {
-        Ok(Ok(Ok(body))) => Ok(Some(body)),
-        Ok(Err(_limit)) => Ok(None),
+        Ok(Ok(Ok(body))) => session.visit(|reply| Visit::Post { body, binary, reply }).await,
+        Ok(Err(_limit)) => Ok(Reply::TooLarge),
         Ok(Ok(Err(_))) | Err(_) => Err(Refusal::BadRequest),
     }
 }
 
-fn respond(method: &Method, reply: Reply, cors: &Cors) -> HttpResponse {
+const OCTET_STREAM: &str = "application/octet-stream";
+
+/// What Node says, to the letter: proxies and clients are used to it.
+fn respond(reply: Reply, cors: &Cors) -> HttpResponse {
+    let ok = |kind, body| {
+        builder(StatusCode::OK, cors).insert_header((CONTENT_TYPE, kind)).body::<Vec<u8>>(body)
+    };
     match reply {
-        Reply::Payload(body) => {
-            // What Node says, to the letter: proxies and clients are used to it.
-            let kind =
-                if *method == Method::POST { "text/html" } else { "text/plain; charset=UTF-8" };
-            builder(StatusCode::OK, cors).insert_header((CONTENT_TYPE, kind)).body(body)
-        }
+        Reply::Payload(payload) if payload.binary => ok(OCTET_STREAM, payload.body),
+        Reply::Payload(payload) => ok("text/plain; charset=UTF-8", payload.body),
+        Reply::Done => ok("text/html", b"ok".to_vec()),
         Reply::Refused(why) => refusal(why, cors),
         Reply::BadRequest => builder(StatusCode::BAD_REQUEST, cors).finish(),
         Reply::TooLarge => builder(StatusCode::PAYLOAD_TOO_LARGE, cors).finish(),
+    }
+}
+
+fn set_cookie(response: &mut HttpResponse, name: &str, sid: &Sid) {
+    let cookie = format!("{name}={sid}; Path=/; HttpOnly; SameSite=Lax");
+    match HeaderValue::try_from(cookie) {
+        Ok(value) => response.headers_mut().append(SET_COOKIE, value),
+        Err(_) => error!("the cookie's name is none, no cookie is set name={name:?}"),
     }
 }
 
@@ -191,26 +208,45 @@ fn refusal(why: Refusal, cors: &Cors) -> HttpResponse {
 }
 
 fn denied(denial: Denial, cors: &Cors) -> HttpResponse {
-    match denial {
-        Denial::Forbidden(_) => refusal(Refusal::Forbidden, cors),
-        Denial::TooLarge => builder(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, cors).finish(),
-        Denial::Unavailable(reason) => builder(StatusCode::SERVICE_UNAVAILABLE, cors)
-            .insert_header((RETRY_AFTER, "1"))
+    let reason = denial.reason();
+    match denial.status() {
+        (StatusCode::FORBIDDEN, _) => refusal(Refusal::Forbidden, cors),
+        (status, None) => builder(status, cors).finish(),
+        (status, Some(seconds)) => builder(status, cors)
+            .insert_header((RETRY_AFTER, seconds))
             .insert_header((CONTENT_TYPE, "application/json"))
             .body(format!("{{\"message\":\"{reason}\"}}")),
     }
 }
 
-fn preflight(cors: &Cors) -> HttpResponse {
-    builder(StatusCode::NO_CONTENT, cors)
-        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET,POST"))
-        .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "content-type"))
-        .finish()
+/// Answers a browser that asks before it sends (Fetch, "CORS-preflight request"; for a page of a public
+/// network, "Private Network Access").
+fn preflight(request: &HttpRequest, cors: &Cors) -> HttpResponse {
+    let mut response = builder(StatusCode::NO_CONTENT, cors);
+    if matches!(cors, Cors::None) {
+        return response.finish();
+    }
+    response.insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET,HEAD,PUT,PATCH,POST,DELETE"));
+    if let Some(headers) = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        response.insert_header((ACCESS_CONTROL_ALLOW_HEADERS, headers.clone()));
+        response.append_header((VARY, "Access-Control-Request-Headers"));
+    }
+    if request.headers().contains_key("access-control-request-private-network") {
+        response.insert_header(("access-control-allow-private-network", "true"));
+    }
+    response.finish()
 }
 
 fn builder(status: StatusCode, cors: &Cors) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
-    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((VARY, "Origin"));
+    response.insert_header((CACHE_CONTROL, "no-store"));
+    allow_origin(&mut response, cors);
+    response
+}
+
+/// What the answer says to a browser about its page.
+pub(crate) fn allow_origin(response: &mut HttpResponseBuilder, cors: &Cors) {
+    response.append_header((VARY, "Origin"));
     match cors {
         Cors::None => {}
         Cors::Any => {
@@ -221,5 +257,4 @@ fn builder(status: StatusCode, cors: &Cors) -> HttpResponseBuilder {
             response.insert_header((ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"));
         }
     }
-    response
 }

@@ -5,9 +5,10 @@
 //! mailbox is drained: so everything that came in meanwhile goes out in one write.
 
 mod closing;
+mod joining;
 mod polling;
 
-use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,15 +20,20 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use actix_rt::time::{Sleep, sleep_until};
 use bytes::Bytes;
 use log::debug;
-use protocol::{Close, Connection, Event, Packet, Sid, engine};
+use protocol::engine::three::Payload;
+use protocol::engine::{self, Revision};
+use protocol::{Close, Connection, Event, Packet, Sid};
 use tokio::sync::oneshot;
 
-use crate::application::{Admission, Application, Request};
+use crate::application::Application;
+use crate::frames::Input;
 use crate::handle::{Charge, Command, Handle};
 use crate::handshake::Handshake;
-use crate::server::{Live, Worker, random_sid};
-use crate::transport::{Input, Socket};
+use crate::io::Parked;
+use crate::server::{Live, Polled, Worker, random_sid};
+use crate::transport::Socket;
 use closing::Closing;
+use joining::Joining;
 use polling::Polling;
 
 /// What an HTTP request wants from a session that polls.
@@ -36,17 +42,21 @@ use polling::Polling;
 pub(crate) enum Visit {
     /// A GET: answered when there is something to say.
     Get { reply: oneshot::Sender<Reply> },
-    /// A POST with this payload.
-    Post { body: Bytes, reply: oneshot::Sender<Reply> },
+    /// A POST with this payload, of text or of bytes.
+    Post { body: Bytes, binary: bool, reply: oneshot::Sender<Reply> },
+    /// A request that no client makes who follows the protocol.
+    Breach { reply: oneshot::Sender<Reply> },
     /// A WebSocket for this session: its stream, the bytes to write first, those already read.
-    Attach { stream: std::net::TcpStream, first: Bytes, early: Bytes },
+    Attach { stream: Parked, first: Bytes, early: Bytes },
 }
 
 /// What the HTTP request is answered with.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// 200 with a payload (GET) or `ok` (POST).
-    Payload(Vec<u8>),
+    /// 200 with a payload, to a GET.
+    Payload(Payload),
+    /// 200 with `ok`, to a POST.
+    Done,
     /// An error of the protocol, with its JSON body.
     Refused(engine::Refusal),
     /// 400 without a body.
@@ -65,8 +75,8 @@ pub(crate) struct Session<A: Application> {
     handshake: Option<Rc<Handshake>>,
     joining: Vec<Joining<A::Member>>,
     members: Vec<(Arc<str>, A::Member)>,
-    /// Sent to the session before its first namespace was joined; they follow the admission.
-    held: Vec<Packet>,
+    /// For a namespace that is being joined; they follow the admission.
+    held: Vec<Command>,
     closing: Option<Closing>,
     live: Live,
 }
@@ -76,55 +86,55 @@ enum Transport {
     WebSocket(Socket),
 }
 
-struct Joining<M> {
-    namespace: Arc<str>,
-    admission: Pin<Box<dyn Future<Output = Admission<M>>>>,
-}
-
 impl<A: Application> Session<A> {
-    /// Starts a session that polls, and returns where its first GET is to be sent.
+    /// Starts a session that polls; returns its id, and where its first GET is to be sent.
     pub(crate) fn poll(
         worker: &Worker<A>,
         handshake: Handshake,
-    ) -> std::io::Result<actix::Addr<Self>> {
+        revision: Revision,
+    ) -> io::Result<(Sid, Polled)> {
         let sid = random_sid()?;
-        let transport = Transport::Polling(Box::default());
-        let upgrade = worker.config().websocket;
-        let session = Self::start_with(worker, sid, handshake, transport, upgrade);
-        worker.inner.server.register(sid, session.clone().recipient());
-        Ok(session)
+        let base64 = handshake.parameter("b64").is_some();
+        let transport = Transport::Polling(Box::new(Polling::new(revision, base64)));
+        let session = Self::start_with(worker, sid, handshake, revision, transport);
+        let polled = Polled::new(session.recipient(), revision);
+        worker.inner.server.register(sid, polled.clone());
+        Ok((sid, polled))
     }
 
     /// Starts a session on a WebSocket.
     pub(crate) fn websocket(
         worker: &Worker<A>,
         handshake: Handshake,
+        revision: Revision,
         socket: Socket,
-    ) -> std::io::Result<()> {
+    ) -> io::Result<()> {
         let sid = random_sid()?;
-        Self::start_with(worker, sid, handshake, Transport::WebSocket(socket), false);
+        Self::start_with(worker, sid, handshake, revision, Transport::WebSocket(socket));
         Ok(())
     }
 
     fn start_with(
         worker: &Worker<A>,
         sid: Sid,
-        handshake: Handshake,
+        mut handshake: Handshake,
+        revision: Revision,
         mut transport: Transport,
-        upgrade: bool,
     ) -> actix::Addr<Self> {
         let server = &worker.inner.server;
         let config = server.config();
         let limits = server.limits();
         let open = engine::open(
             &sid,
-            upgrade,
+            config.websocket && matches!(transport, Transport::Polling(_)),
             limits.ping_interval,
             limits.ping_timeout,
             limits.max_payload,
         );
-        let live = Live::new(server, matches!(transport, Transport::WebSocket(_)));
-        let connection = Connection::new(limits.clone(), now());
+        let place = handshake.place.take();
+        let live = Live::new(server, matches!(transport, Transport::WebSocket(_)), place);
+        let start = if config.engine_only { Connection::engine_only } else { Connection::new };
+        let connection = start(limits.clone(), revision, now());
         let context = Context::new();
         let handle = Handle::new(context.address().recipient(), config.outbox);
         if let Transport::WebSocket(socket) = &transport {
@@ -132,14 +142,16 @@ impl<A: Application> Session<A> {
         }
         handle.budget().add(open.size());
         transport.push(open);
-        server.greet(sid, handle.clone());
+        if !config.engine_only {
+            server.greet(sid, handle.clone());
+        }
         let session = Self {
             worker: worker.clone(),
             sid,
             connection,
             transport,
             handle,
-            handshake: Some(Rc::new(handshake)),
+            handshake: (!config.engine_only).then(|| Rc::new(handshake)),
             joining: Vec::new(),
             members: Vec::new(),
             held: Vec::new(),
@@ -231,87 +243,17 @@ impl<A: Application> Session<A> {
     fn tell(&mut self, event: Event) {
         let application = &self.worker.inner.application;
         let namespace = match &event {
-            Event::Event(message) | Event::Ack(message) => &message.namespace,
-            Event::Connect { namespace, .. } | Event::Left { namespace } => namespace,
+            Event::Event(message) | Event::Ack(message) => message.namespace.clone(),
+            Event::Connect { namespace, .. } | Event::Left { namespace } => namespace.clone(),
+            Event::Data(data) => return application.message(&self.handle, data),
         };
-        if let Event::Left { namespace } = &event {
-            return self.lose(namespace, Close::Client);
-        }
-        let member = self.members.iter_mut().find(|(name, _)| name == namespace);
+        let left = matches!(event, Event::Left { .. });
+        let member = self.members.iter_mut().find(|(name, _)| *name == namespace);
         if let Some((_, member)) = member {
             application.event(&self.handle, member, event);
         }
-    }
-
-    /// A namespace has one member less.
-    fn lose(&mut self, namespace: &str, reason: Close) {
-        let Some(at) = self.members.iter().position(|(name, _)| &**name == namespace) else {
-            return;
-        };
-        let (_, member) = self.members.swap_remove(at);
-        self.worker.inner.application.left(member, reason);
-        if self.members.is_empty() {
-            self.worker.inner.server.greet(self.sid, self.handle.clone());
-        }
-    }
-
-    fn join(&mut self, namespace: Arc<str>, auth: Option<Box<str>>, task: &mut Task<'_>) {
-        let application = &self.worker.inner.application;
-        if !application.namespaces().contains(&&*namespace) {
-            return self.connection.refuse(&namespace, "Invalid namespace", None);
-        }
-        let Some(handshake) = self.handshake.clone() else {
-            // It has left what it had joined, and its headers are gone: it must come anew.
-            return self.close(Close::Client);
-        };
-        let request =
-            Request { namespace: namespace.clone(), handshake, auth, session: self.handle.clone() };
-        let worker = self.worker.clone();
-        let admission = Box::pin(async move { worker.inner.application.connect(request).await });
-        self.joining.push(Joining { namespace, admission });
-        self.poll_joining(task);
-    }
-
-    fn poll_joining(&mut self, task: &mut Task<'_>) {
-        let mut at = 0;
-        while let Some(joining) = self.joining.get_mut(at) {
-            match joining.admission.as_mut().poll(task) {
-                Poll::Pending => at += 1,
-                Poll::Ready(admission) => {
-                    let namespace = self.joining.swap_remove(at).namespace;
-                    self.admit(namespace, admission);
-                }
-            }
-        }
-        if self.joining.is_empty() && self.joining.capacity() > 0 {
-            self.joining = Vec::new();
-        }
-    }
-
-    fn admit(&mut self, namespace: Arc<str>, admission: Admission<A::Member>) {
-        match admission {
-            Admission::Accept(member) => {
-                let Ok(sid) = random_sid() else { return self.close(Close::StoreUnavailable) };
-                self.connection.accept(&namespace, &sid);
-                self.worker.inner.server.know(&self.sid);
-                self.members.reserve_exact(1);
-                self.members.push((namespace, member));
-                self.transmit();
-                for packet in std::mem::take(&mut self.held) {
-                    self.transport.push(packet);
-                }
-                if self.members.len() == self.worker.inner.application.namespaces().len() {
-                    self.handshake = None;
-                }
-            }
-            Admission::Refuse { message, data } => {
-                if self.members.is_empty() && self.joining.is_empty() {
-                    let held = std::mem::take(&mut self.held);
-                    self.handle.budget().release(held.iter().map(Packet::size).sum());
-                }
-                self.connection.refuse(&namespace, &message, data.as_deref());
-            }
-            Admission::Unavailable => self.close(Close::StoreUnavailable),
+        if left {
+            self.lose(&namespace, Close::Client);
         }
     }
 
@@ -328,6 +270,54 @@ impl<A: Application> Session<A> {
                 Charge::Exceeds | Charge::Cut => return self.close(Close::Slow),
             }
         }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            command if self.is_early(&command) => self.held.push(command),
+            Command::Send(packet) if self.is_unknown() => {
+                self.handle.budget().release(packet.size());
+            }
+            Command::Send(packet) => self.transport.push(packet),
+            Command::Emit { namespace, payload, attachments, charge } => {
+                self.handle.budget().release(charge);
+                if self.connection.joined(&namespace) {
+                    self.connection.emit(&namespace, &payload, &attachments);
+                    // At once: what is sent after this must not arrive before it.
+                    self.transmit();
+                }
+            }
+            Command::Ask { namespace, id, payload, attachments, charge } => {
+                self.handle.budget().release(charge);
+                self.connection.ask(&namespace, id, &payload, &attachments);
+                self.transmit();
+            }
+            Command::Acknowledge { namespace, id, payload, attachments, charge } => {
+                self.handle.budget().release(charge);
+                if self.connection.joined(&namespace) {
+                    self.connection.acknowledge(&namespace, id, &payload, &attachments);
+                    self.transmit();
+                }
+            }
+            Command::Message { data, charge } => {
+                self.handle.budget().release(charge);
+                self.connection.message(&data);
+                self.transmit();
+            }
+            Command::Leave { namespace } => {
+                self.connection.leave(&namespace);
+                self.transmit();
+                self.lose(&namespace, Close::Kicked);
+            }
+            Command::Close(reason) => {
+                self.transmit();
+                self.close(reason);
+            }
+        }
+    }
+    /// Whether it has yet to join its first namespace.
+    fn is_unknown(&self) -> bool {
+        self.members.is_empty() && !self.worker.config().engine_only
     }
 
     fn check(&mut self, outcome: Result<(), Close>) {
@@ -383,36 +373,8 @@ impl<A: Application> Handler<Command> for Session<A> {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Self::Context) {
-        if self.closing.is_some() {
-            return;
-        }
-        match command {
-            Command::Send(packet) if self.members.is_empty() => self.held.push(packet),
-            Command::Send(packet) => self.transport.push(packet),
-            Command::Emit { namespace, payload, attachments, charge } => {
-                self.handle.budget().release(charge);
-                if self.connection.joined(&namespace) {
-                    self.connection.emit(&namespace, &payload, &attachments);
-                    // At once: what is sent after this must not arrive before it.
-                    self.transmit();
-                }
-            }
-            Command::Acknowledge { namespace, id, payload, attachments, charge } => {
-                self.handle.budget().release(charge);
-                if self.connection.joined(&namespace) {
-                    self.connection.acknowledge(&namespace, id, &payload, &attachments);
-                    self.transmit();
-                }
-            }
-            Command::Leave { namespace } => {
-                self.connection.leave(&namespace);
-                self.transmit();
-                self.lose(&namespace, Close::Kicked);
-            }
-            Command::Close(reason) => {
-                self.transmit();
-                self.close(reason);
-            }
+        if self.closing.is_none() {
+            self.obey(command);
         }
     }
 }
@@ -443,6 +405,6 @@ impl<A: Application> ActorFuture<Session<A>> for Pump {
 const BYTES_PER_TURN: usize = 256 << 10;
 
 #[expect(clippy::disallowed_methods, reason = "the session is where time enters the protocol")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -1,53 +1,29 @@
-//! A WebSocket on an upgraded TCP stream: frames in, queued bytes out.
+//! A WebSocket on an upgraded stream: frames in, queued bytes out.
 //!
-//! Only the transport: it does not know what the messages mean. An idle one owns no buffer: reading
-//! uses one buffer a thread, and what is queued is shared with all other receivers.
+//! Only the transport: what the bytes are is in `frames`, and what the messages mean it does not know.
+//! An idle one owns no buffer: reading uses one buffer a thread, and what is queued is shared with all
+//! other receivers.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix_codec::{AsyncRead, AsyncWrite, Decoder, ReadBuf};
-use actix_http::ws::{Codec, Frame, Item, ProtocolError};
-use actix_rt::net::TcpStream;
+use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use actix_rt::time::timeout;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use log::debug;
 use protocol::Packet;
 
-use crate::Close;
-
-/// What a client sent.
-#[derive(Debug)]
-pub(crate) enum Input {
-    Text(Bytes),
-    Binary(Bytes),
-    /// To be answered with the same bytes (RFC 6455 §5.5.2).
-    Ping(Bytes),
-    Close,
-}
-
-impl Input {
-    /// Bytes, and something for the trouble.
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Self::Text(data) | Self::Binary(data) | Self::Ping(data) => data.len() + 64,
-            Self::Close => 64,
-        }
-    }
-}
+use crate::frames::{Frames, Input};
+use crate::{Close, Io};
 
 pub(crate) struct Socket {
-    stream: TcpStream,
-    codec: Codec,
-    /// Bytes of a frame that has not arrived whole.
-    partial: BytesMut,
-    fragments: Option<Box<Fragments>>,
-    max_payload: usize,
+    stream: Io,
+    frames: Frames,
     queue: VecDeque<Bytes>,
     /// How much of the queue's front is written.
     written: usize,
@@ -55,20 +31,12 @@ pub(crate) struct Socket {
     pong: Option<Bytes>,
 }
 
-struct Fragments {
-    text: bool,
-    data: BytesMut,
-}
-
 impl Socket {
     /// Takes over a stream after its HTTP upgrade; `early` is what came behind the request.
-    pub(crate) fn new(stream: TcpStream, early: &[u8], max_payload: usize) -> Self {
+    pub(crate) fn new(stream: Io, early: &[u8], max_payload: usize) -> Self {
         Self {
             stream,
-            codec: Codec::new().max_size(max_payload),
-            partial: BytesMut::from(early),
-            fragments: None,
-            max_payload,
+            frames: Frames::new(early, max_payload),
             queue: VecDeque::new(),
             written: 0,
             pong: None,
@@ -97,7 +65,7 @@ impl Socket {
     pub(crate) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, Close>> {
         let mut fills = 0;
         loop {
-            if let Some(input) = self.next_input()? {
+            if let Some(input) = self.frames.next_input()? {
                 return Poll::Ready(Ok(input));
             }
             match self.poll_fill(cx) {
@@ -148,6 +116,8 @@ impl Socket {
         if self.queue.capacity() > 0 {
             self.queue = VecDeque::new();
         }
+        // TLS may still hold the last of it.
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         Poll::Ready(Ok(()))
     }
 
@@ -158,7 +128,7 @@ impl Socket {
             return Poll::Pending;
         }
         loop {
-            self.partial.clear();
+            self.frames.clear();
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(_)) => {}
@@ -191,68 +161,12 @@ impl Socket {
         self.written = n;
     }
 
-    fn next_input(&mut self) -> Result<Option<Input>, Close> {
-        while !self.partial.is_empty() {
-            let frame = self.codec.decode(&mut self.partial).map_err(|error| reason(&error))?;
-            let Some(frame) = frame else {
-                // The codec would wait for all of it, however much that is.
-                return match claim(&self.partial) {
-                    Some(length) if length > self.max_payload as u64 => Err(Close::TooLarge),
-                    _ => Ok(None),
-                };
-            };
-            if self.partial.is_empty() {
-                self.partial = BytesMut::new();
-            }
-            match frame {
-                Frame::Text(data) => return Ok(Some(Input::Text(data))),
-                Frame::Binary(data) => return Ok(Some(Input::Binary(data))),
-                Frame::Ping(data) => return Ok(Some(Input::Ping(data))),
-                Frame::Pong(_) => {}
-                Frame::Close(_) => return Ok(Some(Input::Close)),
-                Frame::Continuation(item) => {
-                    if let Some(input) = self.fragment(item)? {
-                        return Ok(Some(input));
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn fragment(&mut self, item: Item) -> Result<Option<Input>, Close> {
-        let (data, last) = match item {
-            Item::FirstText(data) => {
-                self.fragments = Some(Box::new(Fragments { text: true, data: BytesMut::new() }));
-                (data, false)
-            }
-            Item::FirstBinary(data) => {
-                self.fragments = Some(Box::new(Fragments { text: false, data: BytesMut::new() }));
-                (data, false)
-            }
-            Item::Continue(data) => (data, false),
-            Item::Last(data) => (data, true),
-        };
-        // The codec lets a continuation pass only after a first fragment.
-        let fragments = self.fragments.as_mut().ok_or(Close::Protocol)?;
-        if fragments.data.len() + data.len() > self.max_payload {
-            return Err(Close::TooLarge);
-        }
-        fragments.data.extend_from_slice(&data);
-        if !last {
-            return Ok(None);
-        }
-        let whole = self.fragments.take().ok_or(Close::Protocol)?;
-        let data = whole.data.freeze();
-        Ok(Some(if whole.text { Input::Text(data) } else { Input::Binary(data) }))
-    }
-
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) => {
-                    self.partial.extend_from_slice(buffer.filled());
+                    self.frames.extend(buffer.filled());
                     Poll::Ready(Ok(buffer.filled().len()))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -269,20 +183,3 @@ thread_local! {
 
 /// Reads without a whole message before others get their turn.
 const FILLS_PER_TURN: usize = 16;
-
-/// The payload's length as a frame's first bytes claim it, once they are there (RFC 6455 §5.2).
-fn claim(frame: &[u8]) -> Option<u64> {
-    let [_, second, rest @ ..] = frame else { return None };
-    match second & 0x7f {
-        126 => rest.first_chunk().map(|length| u16::from_be_bytes(*length).into()),
-        127 => rest.first_chunk().map(|length| u64::from_be_bytes(*length)),
-        short => Some(short.into()),
-    }
-}
-
-fn reason(error: &ProtocolError) -> Close {
-    match error {
-        ProtocolError::Overflow => Close::TooLarge,
-        _ => Close::Protocol,
-    }
-}

@@ -2,99 +2,174 @@
 //! one or the one that polls under the request's `sid`.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_codec::Framed;
 use actix_http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY};
 use actix_http::{Request, RequestHead, Version, h1, ws};
-use actix_rt::net::TcpStream;
-use actix_rt::time::timeout;
+use actix_rt::time::{sleep, timeout};
 use actix_service::{IntoServiceFactory, ServiceFactory, fn_service};
-use bytes::Bytes;
+use actix_web::web::ServiceConfig;
+use bytes::{Bytes, BytesMut};
 use log::debug;
 use protocol::Sid;
-use protocol::engine::Refusal;
+use protocol::engine::{Refusal, Revision};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::doorway::Attended;
 use crate::handshake::{Handshake, parameter, query};
 use crate::polling::{Failure, judge as judge_handshake};
-use crate::server::Worker;
+use crate::server::{Polled, Worker};
 use crate::session::{Session, Visit};
 use crate::transport::Socket;
-use crate::{Application, Denial};
+use crate::{Application, Denial, Io};
 
 impl<A: Application> Worker<A> {
-    /// The service for `HttpServiceBuilder::upgrade`.
-    pub fn upgrade(
+    /// The service for `HttpServiceBuilder::upgrade`, if this is all that is mounted there.
+    pub fn upgrade<T: Into<Io> + 'static>(
         &self,
     ) -> impl ServiceFactory<
-        (Request, Framed<TcpStream, h1::Codec>),
+        (Request, Framed<T, h1::Codec>),
         Config = (),
         Response = (),
         Error = Infallible,
         InitError = (),
-    > + use<A> {
-        let worker = self.clone();
-        fn_service(move |(request, framed)| {
-            let worker = worker.clone();
-            async move {
-                if let Err(error) = serve(worker, request, framed).await {
-                    debug!("upgrade abandoned error={error}");
-                }
-                Ok(())
+    > + use<A, T> {
+        upgrade(vec![Rc::new(self.clone())])
+    }
+}
+
+/// The service for `HttpServiceBuilder::upgrade` that serves several servers, each at its path.
+pub fn upgrade<T: Into<Io> + 'static>(
+    mounts: Vec<Rc<dyn Mount>>,
+) -> impl ServiceFactory<
+    (Request, Framed<T, h1::Codec>),
+    Config = (),
+    Response = (),
+    Error = Infallible,
+    InitError = (),
+> {
+    let mounts = Rc::new(mounts);
+    fn_service(move |(request, framed): (Request, Framed<T, h1::Codec>)| {
+        let parts = framed.into_parts();
+        let stream =
+            Stream { io: parts.io.into(), first: parts.write_buf.to_vec(), early: parts.read_buf };
+        let path = request.path();
+        let mount = mounts.iter().find(|mount| mount.path() == path).cloned();
+        let attended = Attended::new();
+        async move {
+            let served = match mount {
+                Some(mount) => mount.serve(request, stream).await,
+                None => reject(stream.io, stream.first, not_found()).await,
+            };
+            if let Err(error) = served {
+                debug!("upgrade abandoned error={error}");
             }
-        })
-        .into_factory()
+            drop(attended);
+            Ok(())
+        }
+    })
+    .into_factory()
+}
+
+/// What HTTP leaves behind.
+pub struct Stream {
+    io: Io,
+    /// What is left of an earlier, pipelined response goes first.
+    first: Vec<u8>,
+    /// What came behind the request.
+    early: BytesMut,
+}
+
+/// A [`Worker`], whatever its application.
+pub trait Mount: sealed::Serve {}
+
+mod sealed {
+    use super::{Request, ServiceConfig, Stream, io};
+    use std::future::Future;
+    use std::pin::Pin;
+
+    pub trait Serve {
+        fn path(&self) -> &str;
+
+        fn configure(&self, config: &mut ServiceConfig);
+
+        fn serve(
+            &self,
+            request: Request,
+            stream: Stream,
+        ) -> Pin<Box<dyn Future<Output = io::Result<()>>>>;
+    }
+}
+
+impl<A: Application> Mount for Worker<A> {}
+
+impl<A: Application> sealed::Serve for Worker<A> {
+    fn path(&self) -> &str {
+        &self.config().path
+    }
+
+    fn configure(&self, config: &mut ServiceConfig) {
+        Worker::configure(self, config);
+    }
+
+    fn serve(
+        &self,
+        request: Request,
+        stream: Stream,
+    ) -> Pin<Box<dyn Future<Output = io::Result<()>>>> {
+        Box::pin(serve(self.clone(), request, stream))
     }
 }
 
 /// An HTTP answer instead of a WebSocket.
 struct Rejection {
-    status: &'static str,
+    status: String,
     message: String,
+}
+
+fn not_found() -> Rejection {
+    Rejection { status: "404 Not Found".to_owned(), message: "Not found".to_owned() }
 }
 
 async fn serve<A: Application>(
     worker: Worker<A>,
     request: Request,
-    framed: Framed<TcpStream, h1::Codec>,
+    stream: Stream,
 ) -> io::Result<()> {
-    let mut parts = framed.into_parts();
-    // What is left of an earlier, pipelined response goes first.
-    let mut first = std::mem::take(&mut parts.write_buf).to_vec();
+    let Stream { io, mut first, early } = stream;
     match judge(&worker, request.head()) {
         Ok(target) => {
             first.extend_from_slice(&switching_protocols(request.head()));
-            parts.io.set_nodelay(true)?;
-            give(&worker, target, parts.io, first.into(), &parts.read_buf).await
+            io.set_nodelay()?;
+            give(&worker, target, io, first.into(), &early).await
         }
         Err(rejection) => {
             debug!("upgrade rejected message={:?}", rejection.message);
-            reject(parts.io, first, rejection).await
+            reject(io, first, rejection).await
         }
     }
 }
 
 /// Whom the stream is for.
 enum Target {
-    New(Box<Handshake>),
-    Polling(actix::Recipient<Visit>),
+    New(Box<Handshake>, Revision),
+    Polling(Polled),
 }
 
 fn judge<A: Application>(worker: &Worker<A>, head: &RequestHead) -> Result<Target, Rejection> {
     let config = worker.config();
-    if head.uri.path() != config.path {
-        return Err(Rejection { status: "404 Not Found", message: "Not found".to_owned() });
-    }
     let query = query(head);
     if parameter(&query, "transport") != Some("websocket") || !config.websocket {
         return Err(Refusal::TransportUnknown.into());
     }
-    let handshake = Handshake::new(head, config, true);
-    if handshake.cors(config).is_none() {
-        worker.inner.application.refused(&handshake, Denial::Forbidden("origin"));
-        return Err(Denial::Forbidden("origin").into());
+    let mut handshake = Handshake::new(head, config, true);
+    if handshake.origin_is_garbled() {
+        return Err(Refusal::BadRequest.into());
     }
     let session = match parameter(&query, "sid") {
         None => None,
@@ -108,11 +183,15 @@ fn judge<A: Application>(worker: &Worker<A>, head: &RequestHead) -> Result<Targe
     if head.version != Version::HTTP_11 || body || ws::verify_handshake(head).is_err() {
         return Err(Refusal::BadRequest.into());
     }
+    if handshake.cors(config).is_none() {
+        worker.inner.application.refused(&handshake, Denial::Forbidden("origin"));
+        return Err(Denial::Forbidden("origin").into());
+    }
     match session {
         Some(session) => Ok(Target::Polling(session)),
         None => {
-            judge_handshake(worker, &handshake)?;
-            Ok(Target::New(Box::new(handshake)))
+            let revision = judge_handshake(worker, &mut handshake)?;
+            Ok(Target::New(Box::new(handshake), revision))
         }
     }
 }
@@ -120,21 +199,27 @@ fn judge<A: Application>(worker: &Worker<A>, head: &RequestHead) -> Result<Targe
 async fn give<A: Application>(
     worker: &Worker<A>,
     target: Target,
-    stream: TcpStream,
+    stream: Io,
     first: Bytes,
     early: &[u8],
 ) -> io::Result<()> {
     match target {
-        Target::New(handshake) => {
+        Target::New(handshake, revision) => {
             let mut socket = Socket::new(stream, early, worker.config().limits.max_payload);
             socket.push(first);
-            Session::websocket(worker, *handshake, socket)
+            if revision == Revision::Three {
+                // Clients of that age listen to the WebSocket only after they have seen it open: an
+                // open packet in the same segment as the 101 would be lost on them.
+                poll_fn(|cx| socket.poll_flush(cx, &mut 0)).await?;
+                sleep(Duration::from_millis(1)).await;
+            }
+            Session::websocket(worker, *handshake, revision, socket)
         }
         Target::Polling(session) => {
             // The session may live on another worker: there the stream is registered anew.
-            let stream = stream.into_std()?;
+            let stream = stream.park()?;
             let attach = Visit::Attach { stream, first, early: Bytes::copy_from_slice(early) };
-            session.send(attach).await.map_err(|_| io::ErrorKind::NotConnected.into())
+            session.attach(attach).await
         }
     }
 }
@@ -153,7 +238,7 @@ fn switching_protocols(head: &RequestHead) -> Vec<u8> {
 impl From<Refusal> for Rejection {
     /// As Node does it: 400 and the bare message, whatever the code.
     fn from(refusal: Refusal) -> Self {
-        Self { status: "400 Bad Request", message: refusal.to_string() }
+        Self { status: "400 Bad Request".to_owned(), message: refusal.to_string() }
     }
 }
 
@@ -168,25 +253,20 @@ impl From<Failure> for Rejection {
 
 impl From<Denial> for Rejection {
     fn from(denial: Denial) -> Self {
-        match denial {
-            Denial::Forbidden(_) => {
-                Self { status: "403 Forbidden", message: Refusal::Forbidden.to_string() }
-            }
-            Denial::TooLarge => Self {
-                status: "431 Request Header Fields Too Large",
-                message: denial.reason().to_owned(),
-            },
-            Denial::Unavailable(reason) => Self {
-                status: "503 Service Unavailable\r\nRetry-After: 1",
-                message: reason.to_owned(),
-            },
-        }
+        let (status, retry_after) = denial.status();
+        let message = match denial {
+            Denial::Forbidden(_) => Refusal::Forbidden.to_string(),
+            _ => denial.reason().to_owned(),
+        };
+        let retry_after =
+            retry_after.map(|seconds| format!("\r\nRetry-After: {seconds}")).unwrap_or_default();
+        Self { status: format!("{status}{retry_after}"), message }
     }
 }
 
 /// Answers, and then reads on for a moment: closing a socket with unread bytes would reset the
 /// connection and take the answer with it.
-async fn reject(mut stream: TcpStream, mut response: Vec<u8>, why: Rejection) -> io::Result<()> {
+async fn reject(mut stream: Io, mut response: Vec<u8>, why: Rejection) -> io::Result<()> {
     let Rejection { status, message } = why;
     let length = message.len();
     let head = format!(

@@ -1,5 +1,7 @@
 //! The connection on simulated time: every clause a case.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -17,7 +19,7 @@ impl Peer {
             reason = "any instant serves as the origin of simulated time"
         )]
         let now = Instant::now();
-        let connection = Connection::new(Arc::new(Limits::default()), now);
+        let connection = Connection::new(Arc::new(Limits::default()), Revision::Four, now);
         Self { connection, start: now, now }
     }
 
@@ -26,7 +28,7 @@ impl Peer {
         let mut peer = Self::new();
         peer.send("40").unwrap();
         assert!(matches!(peer.connection.poll_event(), Some(Event::Connect { .. })));
-        peer.connection.accept("/", &Sid::new([1; 15]));
+        peer.connection.accept("/", &Sid::new([1; 15]), None);
         assert_eq!(peer.sent(), ["40{\"sid\":\"AQEBAQEBAQEBAQEBAQEB\"}"]);
         peer
     }
@@ -118,6 +120,8 @@ fn events_and_acks_pass_with_their_arguments() {
     assert_eq!(args, ["{\"a\": 1}", "[2]"]);
     peer.connection.acknowledge("/", 7, "[true]", &[]);
     assert_eq!(peer.sent(), ["437[true]"]);
+    peer.connection.ask("/", 9, "[\"how many\"]", &[]);
+    assert_eq!(peer.sent(), ["429[\"how many\"]"]);
     peer.send("439[1]").unwrap();
     assert_eq!(peer.event().ack, Some(9));
 }
@@ -154,58 +158,104 @@ fn leaving_the_last_namespace_keeps_the_connection() {
     assert_eq!(peer.send("42[\"a\"]"), Err(Close::Protocol));
 }
 
-/// The table "Input outcomes" of the protocol reference: what ends a joined connection, and what
-/// does not.
+/// The protocol's input table, row by row: what ends a joined connection.
 #[test]
-fn bad_input_ends_the_connection_and_odd_input_does_not() {
-    let breaches = [
-        "40",
-        "40[]",
-        "40\"x\"",
-        "44",
-        "44{\"message\":\"x\"}",
-        "42",
-        "43",
-        "42{}",
-        "42[]",
-        "42abc[\"a\"]",
-        "42-1[\"a\"]",
-        "42[null]",
-        "42[{}]",
-        "42[\"a\"",
-        "42[\"connect\"]",
-        "42[\"connect_error\"]",
-        "42[\"disconnect\"]",
-        "42[\"disconnecting\"]",
-        "42[\"newListener\"]",
-        "42[\"removeListener\"]",
-        "47",
-        "4",
-        "41{}",
-        "42/none,[\"a\"]",
-        "41/none,",
-        "45[\"a\"]",
-        "450-[\"a\"]",
-        "4511-[\"a\"]",
-        "43[1]",
-        "2",
-        "2probe",
-        "9",
-        "",
-        "451-[\"a\",{\"_placeholder\":true,\"num\":1}]",
-        "451-[\"a\",{\"_placeholder\":true}]",
-        "451-[\"a\",{\"_placeholder\":true,\"num\":-1}]",
-        "451-[7]",
+fn input_that_ends_the_connection() {
+    let rows: [(&str, &[&str]); 15] = [
+        ("a second CONNECT to a joined namespace", &["40"]),
+        ("a CONNECT whose auth is no object", &["40[]", "40\"x\"", "40{", "401{}"]),
+        ("any CONNECT_ERROR", &["44", "44{\"message\":\"x\"}"]),
+        ("an EVENT or ACK without a payload", &["42", "43", "431"]),
+        ("bad JSON", &["42[\"a\"", "42[\"a\"]x", "42[\"a\",]", "431[", "431{}"]),
+        ("an event that is no array with a name", &["42{}", "42[]", "42abc[\"a\"]", "42-1[\"a\"]"]),
+        ("a name that is no string or number", &["42[null]", "42[{}]", "42[[]]", "42[true]"]),
+        (
+            "a reserved name",
+            &[
+                "42[\"connect\"]",
+                "42[\"connect_error\"]",
+                "42[\"disconnect\"]",
+                "42[\"disconnecting\"]",
+                "42[\"newListener\"]",
+                "42[\"removeListener\"]",
+            ],
+        ),
+        ("an unknown type", &["47", "4", "4x", "9", "", "é"]),
+        ("a DISCONNECT with a payload", &["41{}"]),
+        (
+            "anything but CONNECT for a namespace not joined",
+            &["42/none,[\"a\"]", "41/none,", "43/none,1[]"],
+        ),
+        ("a binary packet without a count", &["45[\"a\"]", "46[\"a\"]", "45-[\"a\"]"]),
+        (
+            "no attachment, or more than ten",
+            &["450-[\"a\"]", "4511-[\"a\"]", "45999999999999999999999-[\"a\"]"],
+        ),
+        (
+            "a placeholder for no attachment",
+            &[
+                "451-[\"a\",{\"_placeholder\":true,\"num\":1}]",
+                "451-[\"a\",{\"_placeholder\":true}]",
+                "451-[\"a\",{\"_placeholder\":true,\"num\":-1}]",
+                "451-[7]",
+            ],
+        ),
+        ("a client's ping", &["2", "2probe"]),
     ];
-    for packet in breaches {
-        assert_eq!(Peer::joined().send(packet), Err(Close::Protocol), "{packet:?}");
+    for (row, packets) in rows {
+        for packet in packets {
+            assert_eq!(Peer::joined().send(packet), Err(Close::Protocol), "{row}: {packet:?}");
+        }
     }
-    for packet in ["42[1]", "4399[\"unknown id\"]", "3", "0", "5", "6", "40/other,"] {
-        assert_eq!(Peer::joined().send(packet), Ok(()), "{packet:?}");
+    assert_eq!(Peer::joined().connection.handle_binary(&[1]), Err(Close::Protocol), "stray binary");
+    assert_eq!(Peer::new().send("42[\"a\"]"), Err(Close::Protocol), "an event before any CONNECT");
+    assert_eq!(Peer::joined().send("1"), Err(Close::Client), "the client's goodbye");
+}
+
+/// And what does not.
+#[test]
+fn input_that_is_ignored() {
+    let rows: [(&str, &[&str]); 3] = [
+        ("an event whose name is a number", &["42[1]", "42[1.5,\"a\"]"]),
+        ("an ACK of an unknown id", &["4399[\"x\"]", "43007[]"]),
+        ("a stray packet of Engine.IO", &["3", "0", "5", "6"]),
+    ];
+    for (row, packets) in rows {
+        for packet in packets {
+            let mut peer = Peer::joined();
+            assert_eq!(peer.send(packet), Ok(()), "{row}: {packet:?}");
+            assert_eq!(peer.connection.poll_event(), None, "{row}: {packet:?}");
+            peer.send("42[\"still here\"]").unwrap();
+            assert_eq!(peer.event().name.as_deref(), Some("still here"), "{row}: {packet:?}");
+        }
     }
-    assert_eq!(Peer::joined().send("1"), Err(Close::Client));
-    assert_eq!(Peer::joined().connection.handle_binary(&[1]), Err(Close::Protocol));
-    assert_eq!(Peer::new().send("42[\"a\"]"), Err(Close::Protocol), "before any join");
+}
+
+#[test]
+fn answers_belong_to_questions() {
+    let mut peer = Peer::joined();
+    peer.connection.ask("/", 7, "[\"who\"]", &[]);
+    peer.connection.ask("/none", 8, "[\"who\"]", &[]);
+    assert_eq!(peer.sent(), ["427[\"who\"]"]);
+    peer.send("438[\"to nothing\"]").unwrap();
+    peer.send("437[\"me\"]").unwrap();
+    assert_eq!(peer.event().ack, Some(7));
+    peer.send("437[\"again\"]").unwrap();
+    peer.send("461-7[{\"_placeholder\":true,\"num\":0}]").unwrap();
+    peer.connection.handle_binary(&[1]).unwrap();
+    assert_eq!(peer.connection.poll_event(), None);
+}
+
+#[test]
+fn questions_are_bounded_and_the_oldest_is_forgotten() {
+    let mut peer = Peer::joined();
+    for id in 0..=100 {
+        peer.connection.ask("/", id, "[\"who\"]", &[]);
+    }
+    peer.send("430[]").unwrap();
+    assert_eq!(peer.connection.poll_event(), None);
+    peer.send("431[]").unwrap();
+    assert_eq!(peer.event().ack, Some(1));
 }
 
 #[test]
@@ -252,4 +302,106 @@ proptest! {
         prop_assert_eq!(received.ack, id);
         prop_assert_eq!(received.payload, payload);
     }
+}
+
+/// Engine.IO 3 and Socket.IO 4.
+mod three {
+    use super::*;
+
+    fn peer() -> Peer {
+        let mut peer = Peer::new();
+        peer.connection =
+            Connection::new(peer.connection.limits.clone(), Revision::Three, peer.now);
+        peer
+    }
+
+    fn joined() -> Peer {
+        let mut peer = peer();
+        assert!(peer.connection.poll_event().is_some());
+        peer.connection.accept("/", &Sid::new([1; 15]), Some("pid"));
+        assert_eq!(peer.sent(), ["40"]);
+        peer
+    }
+
+    #[test]
+    fn root_namespace_is_asked_for_by_being_there() {
+        let mut peer = peer();
+        let expected = Event::Connect { namespace: "/".into(), auth: None };
+        assert_eq!(peer.connection.poll_event(), Some(expected));
+        peer.connection.accept("/", &Sid::new([1; 15]), None);
+        assert_eq!(peer.sent(), ["40"]);
+        assert_eq!(peer.send("40"), Err(Close::Protocol));
+    }
+
+    #[test]
+    fn refusal_is_the_bare_data_or_message() {
+        let mut one = peer();
+        one.connection.refuse("/", "unauthorized", None);
+        assert_eq!(one.sent(), ["44\"unauthorized\""]);
+        let mut other = peer();
+        other.connection.refuse("/", "unauthorized", Some("{\"reason\":\"no_user\"}"));
+        assert_eq!(other.sent(), ["44{\"reason\":\"no_user\"}"]);
+    }
+
+    #[test]
+    fn namespace_query_becomes_auth() {
+        let mut peer = joined();
+        peer.send("40/adm?token=a%20b&x=\"1\",").unwrap();
+        let auth = Some("{\"token\":\"a b\",\"x\":\"\\\"1\\\"\"}".into());
+        let expected = Event::Connect { namespace: "/adm".into(), auth };
+        assert_eq!(peer.connection.poll_event(), Some(expected));
+        peer.connection.accept("/adm", &Sid::new([1; 15]), None);
+        assert_eq!(peer.sent(), ["40/adm,"]);
+        assert_eq!(peer.send("40/adm?again=1,"), Err(Close::Protocol));
+    }
+
+    #[test]
+    fn client_pings_and_ends_without() {
+        let mut peer = joined();
+        assert_eq!(peer.at(44), Ok(()));
+        assert_eq!(peer.send("2probe"), Ok(()));
+        assert_eq!(peer.sent(), ["3probe"]);
+        assert_eq!(peer.at(88), Ok(()));
+        assert_eq!(peer.sent(), Vec::<String>::new(), "the server never pings");
+        assert_eq!(peer.at(89), Err(Close::PingTimeout));
+    }
+
+    #[test]
+    fn binary_packets_carry_their_type() {
+        let mut peer = joined();
+        peer.send("451-[\"a\",{\"_placeholder\":true,\"num\":0}]").unwrap();
+        peer.connection.handle_binary(&[4, 1, 2]).unwrap();
+        assert_eq!(peer.event().attachments, [&[1, 2][..]]);
+        let payload = "[\"b\",{\"_placeholder\":true,\"num\":0}]";
+        peer.connection.emit("/", payload, &[Bytes::from_static(&[7])]);
+        assert!(peer.connection.poll_transmit().is_some());
+        assert_eq!(peer.connection.poll_transmit().unwrap().body(), [4, 7]);
+        peer.send("451-[\"a\",{\"_placeholder\":true,\"num\":0}]").unwrap();
+        assert_eq!(peer.connection.handle_binary(&[1, 2]), Err(Close::Protocol));
+    }
+}
+
+#[test]
+fn without_socket_io_messages_pass_as_they_are() {
+    let mut peer = Peer::new();
+    peer.connection =
+        Connection::engine_only(peer.connection.limits.clone(), Revision::Four, peer.now);
+    peer.send("4hello").unwrap();
+    peer.connection.handle_binary(&[1]).unwrap();
+    for expected in [Data::Text("hello".into()), Data::Binary(Bytes::from_static(&[1]))] {
+        assert_eq!(peer.connection.poll_event(), Some(Event::Data(expected.clone())));
+        peer.connection.message(&expected);
+    }
+    assert_eq!(peer.sent(), ["4hello", "\u{1}"]);
+    peer.at(25).unwrap();
+    peer.send("3").unwrap();
+    assert_eq!(peer.at(46), Ok(()), "nobody joins a namespace here");
+}
+
+#[test]
+fn who_may_come_back_is_told_by_what() {
+    let mut peer = Peer::new();
+    peer.send("40").unwrap();
+    peer.connection.accept("/", &Sid::new([1; 15]), Some("a\"b"));
+    assert_eq!(peer.sent(), ["40{\"sid\":\"AQEBAQEBAQEBAQEBAQEB\",\"pid\":\"a\\\"b\"}"]);
 }

@@ -7,18 +7,22 @@ use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
 use actix::Handler;
-use actix_rt::net::TcpStream;
 use bytes::Bytes;
-use protocol::engine::{self, Item, Received, Refusal, SEPARATOR};
+use protocol::engine::three::{self, Payload};
+use protocol::engine::{self, Item, Malformed, Received, Refusal, Revision};
 use protocol::{Close, Packet};
 use tokio::sync::oneshot;
 
 use super::{Reply, Session, Transport, Visit, now};
 use crate::Application;
-use crate::transport::{Input, Socket};
+use crate::frames::Input;
+use crate::io::Parked;
+use crate::transport::Socket;
 
-#[derive(Default)]
 pub(super) struct Polling {
+    revision: Revision,
+    /// A client of Engine.IO 3 that cannot read bytes.
+    base64: bool,
     queue: VecDeque<Packet>,
     get: Option<oneshot::Sender<Reply>>,
     probe: Option<Box<Probe>>,
@@ -42,6 +46,10 @@ pub(super) enum Progress {
 }
 
 impl Polling {
+    pub(super) fn new(revision: Revision, base64: bool) -> Self {
+        Self { revision, base64, queue: VecDeque::new(), get: None, probe: None }
+    }
+
     pub(super) fn push(&mut self, packet: Packet) {
         self.queue.push_back(packet);
     }
@@ -54,17 +62,13 @@ impl Polling {
     /// queue, or `None` if the client has gone meanwhile or there is nothing to answer.
     pub(super) fn answer(&mut self, last: Option<&str>) -> Option<usize> {
         let get = self.get.take()?;
-        let mut payload = Vec::new();
-        let mut released = 0;
-        for packet in std::mem::take(&mut self.queue) {
-            released += packet.size();
-            separate(&mut payload);
-            packet.write_polling(&mut payload);
-        }
-        if let Some(last) = last {
-            separate(&mut payload);
-            payload.extend_from_slice(last.as_bytes());
-        }
+        let mut packets = Vec::from(std::mem::take(&mut self.queue));
+        let released = packets.iter().map(Packet::size).sum();
+        packets.extend(last.map(Packet::text));
+        let payload = match self.revision {
+            Revision::Three => three::encode(&packets, self.base64),
+            Revision::Four => Payload { body: engine::encode(&packets), binary: false },
+        };
         get.send(Reply::Payload(payload)).ok().map(|()| released)
     }
 
@@ -95,12 +99,6 @@ impl Polling {
 
     pub(super) fn has_get(&self) -> bool {
         self.get.is_some()
-    }
-}
-
-fn separate(payload: &mut Vec<u8>) {
-    if !payload.is_empty() {
-        payload.push(SEPARATOR);
     }
 }
 
@@ -173,27 +171,34 @@ impl<A: Application> Session<A> {
         }
     }
 
-    fn post(&mut self, body: &Bytes, reply: oneshot::Sender<Reply>) {
-        if matches!(self.transport, Transport::WebSocket(_)) {
+    fn post(&mut self, body: &Bytes, binary: bool, reply: oneshot::Sender<Reply>) {
+        let Transport::Polling(polling) = &self.transport else {
             return answer(reply, Reply::Refused(Refusal::BadRequest));
-        }
-        let now = now();
-        match self.receive_payload(body, now) {
-            Ok(()) => answer(reply, Reply::Payload(b"ok".to_vec())),
+        };
+        let outcome = match (polling.revision, binary) {
+            (Revision::Three, true) => self.receive_items(three::decode_bytes(body)),
+            (revision, _) => match std::str::from_utf8(body) {
+                Err(_) => Err(Close::Protocol),
+                Ok(body) if revision == Revision::Three => self.receive_items(three::decode(body)),
+                Ok(body) => self.receive_items(engine::payload(body)),
+            },
+        };
+        match outcome {
+            Ok(()) => answer(reply, Reply::Done),
             Err(reason) => {
-                let rejected = match reason {
-                    Close::Client => Reply::Payload(b"ok".to_vec()),
-                    _ => Reply::BadRequest,
-                };
-                answer(reply, rejected);
+                let said_goodbye = reason == Close::Client;
+                answer(reply, if said_goodbye { Reply::Done } else { Reply::BadRequest });
                 self.close(reason);
             }
         }
     }
 
-    fn receive_payload(&mut self, body: &[u8], now: Instant) -> Result<(), Close> {
-        let body = std::str::from_utf8(body).map_err(|_| Close::Protocol)?;
-        for item in engine::payload(body) {
+    fn receive_items<'a>(
+        &mut self,
+        items: impl Iterator<Item = Result<Item<'a>, Malformed>>,
+    ) -> Result<(), Close> {
+        let now = now();
+        for item in items {
             match item.map_err(|_| Close::Protocol)? {
                 Item::Text(packet) => self.connection.handle_text(packet, now)?,
                 Item::Binary(data) => self.connection.handle_binary(&data)?,
@@ -202,8 +207,15 @@ impl<A: Application> Session<A> {
         Ok(())
     }
 
-    fn attach(&mut self, stream: std::net::TcpStream, first: Bytes, early: &[u8]) {
-        let socket = TcpStream::from_std(stream).map(|stream| {
+    fn breach(&mut self, reply: oneshot::Sender<Reply>) {
+        answer(reply, Reply::BadRequest);
+        if matches!(self.transport, Transport::Polling(_)) {
+            self.close(Close::Protocol);
+        }
+    }
+
+    fn attach(&mut self, stream: Parked, first: Bytes, early: &[u8]) {
+        let socket = stream.resume().map(|stream| {
             let mut socket = Socket::new(stream, early, self.worker.config().limits.max_payload);
             socket.push(first);
             socket
@@ -279,12 +291,15 @@ impl<A: Application> Handler<Visit> for Session<A> {
             || self.connection.expired(now());
         match visit {
             Visit::Get { reply } if over => answer(reply, Reply::Refused(Refusal::SessionUnknown)),
-            Visit::Post { reply, .. } if over || self.closing.is_some() => {
+            Visit::Post { reply, .. } | Visit::Breach { reply }
+                if over || self.closing.is_some() =>
+            {
                 answer(reply, Reply::Refused(Refusal::SessionUnknown));
                 self.end_if_said();
             }
             Visit::Get { reply } => self.get(reply),
-            Visit::Post { body, reply } => self.post(&body, reply),
+            Visit::Post { body, binary, reply } => self.post(&body, binary, reply),
+            Visit::Breach { reply } => self.breach(reply),
             Visit::Attach { .. } if self.closing.is_some() => {}
             Visit::Attach { stream, first, early } => self.attach(stream, first, &early),
         }
