@@ -145,7 +145,7 @@ test('"*" is no setting for origins: any page could act for whoever looks at it'
 
 test('forwarding headers count from a trusted proxy only', limit, async (t) => {
   const port = await freePort();
-  const text = BASE.replace('listen = "127.0.0.1:0"\n[admin]', `listen = "127.0.0.1:${port}"\ntrusted_proxies = ["127.0.0.1"]\n[admin]`);
+  const text = BASE.replace('[server]\nlisten = "127.0.0.1:0"', `[server]\nlisten = "127.0.0.1:${port}"\ntrusted_proxies = ["127.0.0.1"]`);
   const headers = { Origin: 'https://app.example', 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'app.example' };
   const trusting = await startHub(t, text);
   assert.equal((await ask(trusting.url, handshakePath('polling'), { headers })).status, 200);

@@ -3,7 +3,7 @@
 
 import { io } from 'socket.io-client';
 
-import { connect, freePort, notifierTable, startHub, startNotifier } from './support.mjs';
+import { LISTENERS, connect, freePort, notifierTable, startHub, startNotifier } from './support.mjs';
 import { ask, handshakePath } from './wire.mjs';
 
 const IDENTITY = {
@@ -23,11 +23,7 @@ const IDENTITY = {
 export async function hubWithSessions(t, url, keys = {}) {
   const bind = `tcp://127.0.0.1:${await freePort()}`;
   const identity = Object.entries({ ...IDENTITY, ...keys }).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`);
-  const hub = await startHub(t, `
-[server]
-listen = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
+  const hub = await startHub(t, `${LISTENERS}
 [redis]
 url = "${url}"
 [[identity]]

@@ -17,10 +17,13 @@ import { io } from 'socket.io-client';
 export const PREGON = process.env.PREGON ?? 'target/debug/pregon';
 export const PYTHON = process.env.PYTHON ?? '.venv/bin/python';
 
-/** Both listeners on free ports. */
+/** Both listeners on free ports; and all of a test's clients come from one address. */
 export const LISTENERS = `
 [server]
 listen = "127.0.0.1:0"
+connections_per_address = 0
+handshakes_per_address = 0
+unfinished_per_address = 0
 [admin]
 listen = "127.0.0.1:0"
 `;
@@ -98,7 +101,7 @@ export async function startHub(t, text, args = []) {
 export async function adopt(t, hub) {
   t.after(() => hub.kill());
   const ready = await hub.line(/^pregon: listening on/);
-  const [url, admin] = ready.match(/http:\/\/[0-9.:]+/g);
+  const [url, admin] = ready.match(/https?:\/\/[0-9.:]+/g);
   const status = async () => (await fetch(`${admin}/api/status`)).json();
   return Object.assign(hub, {
     url,

@@ -18,7 +18,14 @@ test('errors come in the order and the words of the protocol', limit, async (t) 
   const sid = `&sid=${open.sid}`;
   const foreign = { Origin: 'http://evil.example' };
   const unknown = 'A'.repeat(20);
+  const garbled = { Origin: Buffer.from('http://caf\xe9').toString('latin1') };
   const cases = [
+    ['no transport, from a foreign page', '/socket.io/?EIO=4', { headers: foreign }, 400, error(0, 'Transport unknown')],
+    ['a garbled origin', handshakePath('polling', `&sid=${unknown}`), { headers: garbled }, 400, error(3, 'Bad request')],
+    ['the sid before the page', handshakePath('polling', `&sid=${unknown}`), { headers: foreign }, 400, error(1, 'Session ID unknown')],
+    ['the method before the page', handshakePath('polling'), { method: 'POST', headers: foreign }, 400, error(2, 'Bad handshake method')],
+    ['the upgrade before the page', handshakePath('websocket'), { headers: foreign }, 400, error(3, 'Bad request')],
+    ['a foreign page within a session', handshakePath('polling', sid), { headers: foreign }, 403, error(4, 'Forbidden')],
     ['no transport', '/socket.io/?EIO=4', {}, 400, error(0, 'Transport unknown')],
     ['an unknown one', '/socket.io/?EIO=4&transport=carrier', {}, 400, error(0, 'Transport unknown')],
     ['unknown before the sid', `/socket.io/?EIO=4&transport=x&sid=${unknown}`, {}, 400, error(0, 'Transport unknown')],
@@ -305,3 +312,25 @@ for (const [name, drop] of Object.entries({
 function packet(bytes) {
   return `42["${'x'.repeat(bytes - '42[""]'.length)}"]`;
 }
+
+test('what a message may cost is a setting', limit, async (t) => {
+  const hub = await startHub(t, BASE + tables('max_attachments = 1\nmax_attachment_bytes = 128\nattachment_timeout = "1s"\nmax_namespaces = 2'));
+  const event = (count) => `45${count}-["a"${',{"_placeholder":true,"num":0}'.repeat(count)}]`;
+  const cases = [
+    ['as much as it may', [frame(1, event(1)), frame(2, 'a'.repeat(128))], null],
+    ['an attachment more', [frame(1, event(2))], { code: 1002, reason: 'protocol' }],
+    ['a byte more', [frame(1, event(1)), frame(2, 'a'.repeat(129))], { code: 1009, reason: 'too_large' }],
+    ['an attachment that never comes', [frame(1, event(1))], { code: 1002, reason: 'protocol' }],
+    ['a namespace more', [frame(1, '40/a,'), frame(1, '40/b,'), frame(1, '40/c,')], { code: 1002, reason: 'protocol' }],
+  ];
+  for (const [name, frames, end] of cases) {
+    const ws = await joined(t, hub, 'ana');
+    for (const bytes of frames) ws.raw(bytes);
+    if (end !== null) {
+      assert.deepEqual(await ws.closeReason(), end, name);
+    } else {
+      ws.send('427["hello"]');
+      assert.match(await ws.next(), /^437\[/, name);
+    }
+  }
+});
