@@ -63,14 +63,14 @@ strangers: node_modules/.done .venv/.done ## what strangers cost: abandoned hand
 	cargo build --workspace --locked
 	PREGON=$(abspath $(TARGET))/debug/pregon PYTHON=$(abspath $(PYTHON)) node bench/strangers.mjs
 
-fuzz: $(CARGO_FUZZ) ## each fuzz target for T seconds; FUZZ="name …" for some of them
+fuzz: $(CARGO_FUZZ) ## each fuzz target for T=60 seconds, or some with FUZZ="session pickle"
 	fuzz/run $(T) $(FUZZ)
 
 clean: ## what was built and installed here
 	rm -rf target node_modules .venv bench/results
 
 $(CARGO_FUZZ):
-	cargo install --quiet --locked --version 0.13.1 --root $(TARGET)/tools cargo-fuzz
+	cargo install --locked --version 0.13.2 --root $(TARGET)/tools cargo-fuzz
 
 node_modules/.done: package.json package-lock.json
 	npm ci --no-audit --no-fund

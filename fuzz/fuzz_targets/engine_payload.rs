@@ -1,2 +1,5 @@
+//! `fuzzing::engine_payload` under libFuzzer.
+
 #![no_main]
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::engine_payload(data));

@@ -1,2 +1,5 @@
+//! `fuzzing::identity` under libFuzzer.
+
 #![no_main]
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::identity(data));

@@ -1,2 +1,5 @@
+//! `fuzzing::socket_packet` under libFuzzer.
+
 #![no_main]
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::socket_packet(data));

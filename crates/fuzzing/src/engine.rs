@@ -78,8 +78,8 @@ fn check_three(items: Vec<Result<Item<'_>, Malformed>>, length: usize) {
         // Text that begins so is read as base64.
         let plain = items.iter().all(|item| !matches!(item, Item::Text(t) if t.starts_with('b')));
         let payload = three::encode(&packets, base64);
-        let readable = payload.binary || messages && plain;
-        if !readable {
+        let tellable = payload.binary || messages && plain;
+        if !tellable {
             continue;
         }
         let again: Result<Vec<_>, _> = if payload.binary {

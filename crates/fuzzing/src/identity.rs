@@ -1,81 +1,153 @@
-//! Cookies and stored sessions: any bytes name a user within bounds, or are refused by name.
+//! Who is this: a cookie header, a value of a store, and the recipes between them.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use identity::{BeakerKeys, IdFormat, Layer, Lookup, Pattern, Recipe, Secret};
+use identity::{BeakerKeys, IdFormat, Layer, Lookup, Reason, Recipe, Secret, User};
 
-use crate::wire::Script;
-
-/// The way from a Cookie header and a stored value to a user, by one of the recipes below.
+/// The recipe's number, a cookie header up to the first line break, and the session's value behind it:
+/// a user, or a refusal of the step that it came to.
 pub fn identity(data: &[u8]) {
-    let mut script = Script(data);
+    let Some((number, rest)) = data.split_first() else { return };
     let recipes = recipes();
-    let choice = usize::from(script.byte().unwrap_or_default());
-    let recipe = recipes.get(choice % recipes.len()).unwrap();
-    let header = String::from_utf8_lossy(script.bytes()).into_owned();
-    // A part of the inputs carries a cookie of the right name, so that what is behind it is reached.
-    let header = if choice & 0x80 == 0 { header } else { format!("sid={header}") };
-    let now = Duration::from_secs(1_790_000_000);
-    if let Ok(id) = recipe.session_id(Some(&header)) {
-        assert_eq!(recipe.session_id(Some(&header)), Ok(id.clone()), "told twice differently");
-        match recipe.lookup(&id) {
+    let recipe = recipes.iter().cycle().nth((*number).into()).unwrap();
+    let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    let (header, value) = rest.split_at(end);
+    let value = value.get(1..).unwrap_or_default();
+    if let Ok(header) = std::str::from_utf8(header) {
+        check_header(recipe, header);
+    }
+    check_value(recipe, value);
+}
+
+fn check_header(recipe: &Recipe, header: &str) {
+    let found = recipe.session_id(Some(header));
+    assert_eq!(recipe.session_id(None).err(), Some(Reason::NoCookie));
+    // Other cookies, and the same once more, make no difference.
+    let crowded = format!("_zz=1; {header};{header}; zz_=\"");
+    assert_eq!(recipe.session_id(Some(&crowded)), found, "{header:?}");
+    match found {
+        Err(reason) => assert!(
+            matches!(
+                reason,
+                Reason::NoCookie
+                    | Reason::Malformed
+                    | Reason::BadSignature
+                    | Reason::BadId
+                    | Reason::Ambiguous
+            ),
+            "{reason}"
+        ),
+        Ok(id) => match recipe.lookup(&id) {
             Lookup::Key(key) => {
-                assert!(key.starts_with("session:") && key.len() < header.len() + 64, "{key:?}");
+                let (head, tail) = recipe.key.split_once("{id}").unwrap();
+                let id = key.strip_prefix(head).and_then(|id| id.strip_suffix(tail)).unwrap();
+                assert!((1..=256).contains(&id.len()) && header.contains(id), "{id:?}");
+                assert!(id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?}");
+                assert!(recipe.pattern.as_ref().is_none_or(|pattern| pattern.is_match(id)));
             }
-            Lookup::Value(value) => check(recipe, Some(value), now),
+            Lookup::Value(value) => check_value(recipe, value),
+        },
+    }
+}
+
+fn check_value(recipe: &Recipe, value: &[u8]) {
+    assert_eq!(recipe.user(None, NOW), Err(Reason::NoSession));
+    let found = recipe.user(Some(value), NOW);
+    let earlier = recipe.user(Some(value), Duration::ZERO);
+    match &found {
+        Ok(user) => {
+            check_user(user);
+            // Time alone ends a session, and only if the recipe says so.
+            assert_eq!(earlier, found);
+            let later = recipe.user(Some(value), 10 * NOW);
+            let over = !recipe.timeout.is_zero() && later == Err(Reason::Expired);
+            assert!(over || later == found, "{later:?}");
+        }
+        Err(Reason::Expired) => assert!(!recipe.timeout.is_zero()),
+        Err(reason) => {
+            assert_eq!(earlier.as_ref(), Err(reason));
+            assert!(
+                matches!(
+                    reason,
+                    Reason::Corrupt | Reason::TooDeep | Reason::TooLarge | Reason::NoUser
+                ),
+                "{reason}"
+            );
         }
     }
-    check(recipe, Some(script.0), now);
-    check(recipe, None, now);
 }
 
-fn check(recipe: &Recipe, value: Option<&[u8]>, now: Duration) {
-    let Ok(user) = recipe.user(value, now) else { return };
-    assert!(value.is_some(), "a user of no session");
-    let names = [&user.id].into_iter().chain(&user.groups);
-    for name in names {
-        assert!((1..=256).contains(&name.len()), "{user:?}");
-    }
-    assert!(!user.id.chars().any(char::is_control), "{user:?}");
-    assert!(user.groups.len() <= 1000, "{user:?}");
+fn check_user(user: &User) {
+    let plain =
+        |name: &String| (1..=256).contains(&name.len()) && !name.chars().any(char::is_control);
+    assert!(plain(&user.id), "{user:?}");
+    assert!(user.groups.iter().all(plain) && user.groups.len() <= 1_000, "{user:?}");
+    assert!(user.groups.is_sorted_by(|a, b| a < b), "{user:?}");
 }
 
-/// Every format of ids with every layer, some with keys that the input cannot know.
+const NOW: Duration = Duration::from_secs(1_767_225_600);
+
+/// One of each kind of application; their numbers are in the corpus, so new ones go to the end.
 fn recipes() -> &'static [Recipe] {
     static RECIPES: OnceLock<Vec<Recipe>> = OnceLock::new();
     RECIPES.get_or_init(|| {
-        let keys = BeakerKeys::new(b"encrypt", b"validate").unwrap();
-        let layers: [&[&str]; 6] = [
-            &["pickle"],
-            &["json"],
-            &["zlib", "pickle"],
-            &["base64", "json"],
-            &["base64", "zlib", "pickle"],
-            &["beaker_aes_gcm", "pickle"],
-        ];
-        let hex = Recipe::pattern("[0-9a-f]{32}").unwrap();
-        let ids: [(IdFormat, Option<Pattern>, bool); 4] = [
-            (IdFormat::Raw, None, false),
-            (IdFormat::Beaker, Some(hex.clone()), false),
-            (IdFormat::Beaker, Some(hex), true),
-            (IdFormat::BeakerCookie, None, false),
-        ];
-        let all = layers.iter().flat_map(|layers| ids.iter().map(move |id| (layers, id)));
-        all.map(|(layers, (id, pattern, allow_unsigned))| Recipe {
-            id: *id,
-            cookie: "sid".to_owned(),
-            secrets: Secret::new(b"secret").into_iter().collect(),
-            allow_unsigned: *allow_unsigned,
-            pattern: pattern.clone(),
-            key: "session:{id}".to_owned(),
-            unwrap: layers.iter().map(|name| Layer::parse(name, Some(&keys)).unwrap()).collect(),
-            user: vec!["user".to_owned()],
-            groups: vec!["groups".to_owned()],
-            accessed: vec!["_accessed_time".to_owned()],
-            timeout: Duration::from_secs(3_600),
+        let path = |path: &str| -> Vec<String> { path.split(' ').map(str::to_owned).collect() };
+        let base = Recipe {
+            id: IdFormat::Beaker,
+            cookie: "beaker.session.id".to_owned(),
+            secrets: vec![Secret::new(b"s3cr3t").unwrap()],
+            allow_unsigned: false,
+            pattern: Some(Recipe::pattern("[0-9a-f]{32}").unwrap()),
+            key: "beaker_cache:{id}:session".to_owned(),
+            unwrap: vec![Layer::Pickle, Layer::Base64, Layer::Pickle],
+            user: path("repoze.who.tkt user.id"),
+            groups: Vec::new(),
+            accessed: path("_accessed_time"),
+            timeout: Duration::from_secs(600),
             max_bytes: 64 << 10,
-        })
-        .collect()
+        };
+        let keys = BeakerKeys::new(b"ek", b"vk").unwrap();
+        vec![
+            base.clone(),
+            Recipe {
+                secrets: Vec::new(),
+                allow_unsigned: true,
+                unwrap: vec![Layer::Pickle],
+                groups: path("groups"),
+                timeout: Duration::ZERO,
+                ..base.clone()
+            },
+            Recipe {
+                id: IdFormat::BeakerCookie,
+                secrets: vec![Secret::new(b"vk").unwrap(), Secret::new(b"s3cr3t").unwrap()],
+                pattern: None,
+                key: String::new(),
+                unwrap: vec![Layer::Base64, Layer::Pickle],
+                ..base.clone()
+            },
+            Recipe {
+                id: IdFormat::Raw,
+                cookie: "sessionid".to_owned(),
+                pattern: None,
+                key: ":1:django.contrib.sessions.cache{id}".to_owned(),
+                unwrap: vec![Layer::Zlib, Layer::Pickle],
+                user: path("_auth_user_id"),
+                timeout: Duration::ZERO,
+                ..base.clone()
+            },
+            Recipe {
+                id: IdFormat::Raw,
+                cookie: "session".to_owned(),
+                pattern: None,
+                key: "session:{id}".to_owned(),
+                unwrap: vec![Layer::Json],
+                user: path("user id"),
+                groups: path("groups"),
+                accessed: path("at"),
+                ..base.clone()
+            },
+            Recipe { unwrap: vec![Layer::BeakerAesGcm(keys), Layer::Pickle], ..base },
+        ]
     })
 }

@@ -28,7 +28,7 @@ pub use pickle::pickle;
 pub use session::session;
 pub use socket::socket_packet;
 
-/// Panics if a property does not hold.
+/// Takes any bytes; panics if what must hold does not.
 pub type Target = fn(&[u8]);
 
 /// All targets by name, as in `fuzz/fuzz_targets` and `fuzz/corpus`.

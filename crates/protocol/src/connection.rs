@@ -138,7 +138,10 @@ impl Connection {
         let mut incomplete = self.incomplete.take().ok_or(Close::Protocol)?;
         if incomplete.add(data, self.limits.max_attachment_bytes)? {
             let (kind, message) = incomplete.finish();
-            self.push_message(kind, message);
+            // Put out meanwhile, the client had sent it before it knew: nobody is there to hear it.
+            if self.joined(&message.namespace) {
+                self.push_message(kind, message);
+            }
         } else {
             self.incomplete = Some(incomplete);
         }

@@ -161,6 +161,8 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -203,5 +205,47 @@ mod tests {
             packet.body(),
             br#"0{"sid":"AAAAAAAAAAAAAAAAAAAA","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
         );
+    }
+
+    /// Texts and attachments. JSON holds no separator, nor does anything else that we send.
+    fn contents() -> impl Strategy<Value = Vec<Result<String, Vec<u8>>>> {
+        let text = "[0-6][^\u{1e}]{0,20}".prop_map(Ok);
+        let binary = proptest::collection::vec(any::<u8>(), 0..40).prop_map(Err);
+        proptest::collection::vec(prop_oneof![text, binary], 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn packets_decode_to_what_was_encoded(text in ".{0,40}") {
+            let message = Packet::message(&text);
+            let body = std::str::from_utf8(message.body()).unwrap();
+            prop_assert_eq!(decode(body), Ok(Received::Message(&text)));
+        }
+
+        #[test]
+        fn payloads_decode_to_what_was_encoded(contents in contents()) {
+            let packets = contents.iter().map(|content| match content {
+                Ok(text) => Packet::text(text),
+                Err(data) => Packet::binary(data),
+            });
+            let items: Vec<_> = contents.iter().map(|content| match content {
+                Ok(text) => Ok(Item::Text(text)),
+                Err(data) => Ok(Item::Binary(data.clone())),
+            }).collect();
+            let body = encode(&packets.collect::<Vec<_>>());
+            let body = std::str::from_utf8(&body).unwrap();
+            prop_assert_eq!(payload(body).collect::<Vec<_>>(), items);
+        }
+
+        #[test]
+        fn any_payload_returns(body in "[b0-9A-Za-z+/=\u{1e}\"\\[\\]é]{0,60}") {
+            let items: Result<Vec<_>, _> = payload(&body).collect();
+            for text in items.iter().flatten().filter_map(|item| match item {
+                Item::Text(text) => Some(*text),
+                Item::Binary(_) => None,
+            }) {
+                let _ = std::hint::black_box(decode(text));
+            }
+        }
     }
 }

@@ -195,6 +195,8 @@ impl<'de> Visitor<'de> for NameFirst {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn received<'a>(
@@ -254,5 +256,45 @@ mod tests {
     fn encode_omits_the_root_namespace() {
         assert_eq!(encode('2', "/", None, "[\"a\"]").body(), b"42[\"a\"]");
         assert_eq!(encode('3', "/adm", Some(7), "[]").body(), b"43/adm,7[]");
+    }
+
+    proptest! {
+        #[test]
+        fn packets_decode_to_what_was_encoded(
+            digit in 0..7_usize,
+            count in 0..20_usize,
+            namespace in "(/|/[^,]{0,12})",
+            ack in proptest::option::of(any::<u64>()),
+            text in proptest::option::of(".{0,20}"),
+        ) {
+            let (kind, digit) = [
+                (Kind::Connect, '0'),
+                (Kind::Disconnect, '1'),
+                (Kind::Event, '2'),
+                (Kind::Ack, '3'),
+                (Kind::ConnectError, '4'),
+                (Kind::BinaryEvent, '5'),
+                (Kind::BinaryAck, '6'),
+            ][digit];
+            let payload = text.map(|text| Value::from(vec![text]).to_string()).unwrap_or_default();
+            let binary = matches!(kind, Kind::BinaryEvent | Kind::BinaryAck);
+            let packet = if binary {
+                encode_binary(digit, count, &namespace, ack, &payload)
+            } else {
+                encode(digit, &namespace, ack, &payload)
+            };
+            let attachments = if binary { count } else { 0 };
+            let body = std::str::from_utf8(packet.body()).unwrap();
+            let decoded = decode(body.strip_prefix('4').unwrap());
+            prop_assert_eq!(decoded, received(kind, attachments, &namespace, ack, &payload));
+        }
+
+        #[test]
+        fn any_text_returns(text in "[0-7]?[0-9/,\\-\\[\\]{}\":a-zé ]{0,40}") {
+            if let Ok(received) = decode(&text) {
+                let _ = std::hint::black_box(event_name(received.payload));
+                prop_assert!(text.ends_with(received.payload));
+            }
+        }
     }
 }

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 /// What the client wants from the application.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// It asks to join a namespace: answer with [`Connection::accept`] or [`Connection::refuse`].
+    /// It asks to join a namespace: answer with [`crate::Connection::accept`] or
+    /// [`crate::Connection::refuse`].
     Connect {
         /// The namespace, `/` for the root.
         namespace: Arc<str>,

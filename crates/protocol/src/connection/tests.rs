@@ -150,6 +150,17 @@ fn attachments_that_never_come_end_the_connection() {
 }
 
 #[test]
+fn attachments_of_a_namespace_left_meanwhile_are_taken_and_unheard() {
+    let mut peer = Peer::joined();
+    peer.send("452-[\"up\",{\"_placeholder\":true,\"num\":0}]").unwrap();
+    peer.connection.handle_binary(&[1]).unwrap();
+    peer.connection.leave("/");
+    assert_eq!(peer.connection.handle_binary(&[2]), Ok(()));
+    assert_eq!(peer.connection.poll_event(), None);
+    assert_eq!(peer.send("40"), Ok(()));
+}
+
+#[test]
 fn leaving_the_last_namespace_keeps_the_connection() {
     let mut peer = Peer::joined();
     peer.send("41").unwrap();

@@ -135,6 +135,8 @@ fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -197,6 +199,42 @@ mod tests {
         ];
         for body in bytes {
             assert!(decode_bytes(body).any(|item| item.is_err()), "{body:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn payloads_decode_to_what_was_encoded(
+            contents in proptest::collection::vec(
+                prop_oneof![
+                    "[0-6].{0,20}".prop_map(Ok),
+                    proptest::collection::vec(any::<u8>(), 0..40).prop_map(Err),
+                ],
+                1..8,
+            ),
+            base64 in any::<bool>(),
+        ) {
+            let packets: Vec<_> = contents.iter().map(|content| match content {
+                Ok(text) => Packet::text(text),
+                Err(data) => Packet::binary_three(data),
+            }).collect();
+            let items: Vec<_> = contents.iter().map(|content| match content {
+                Ok(text) => Ok(Item::Text(text)),
+                Err(data) => Ok(binary(data)),
+            }).collect();
+            let payload = encode(&packets, base64);
+            let decoded: Vec<_> = if payload.binary {
+                decode_bytes(&payload.body).collect()
+            } else {
+                decode(std::str::from_utf8(&payload.body).unwrap()).collect()
+            };
+            prop_assert_eq!(decoded, items);
+        }
+
+        #[test]
+        fn any_bytes_return(body in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = std::hint::black_box(decode_bytes(&body).count());
+            let _ = std::hint::black_box(decode(&String::from_utf8_lossy(&body)).count());
         }
     }
 }
