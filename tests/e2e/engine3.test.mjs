@@ -189,3 +189,19 @@ test('a server without Socket.IO echoes messages, in both revisions', limit, asy
     assert.deepEqual(await ws.next(), { opcode: 2, data: Buffer.from(bytes) });
   }
 });
+
+test('who makes the server talk and does not listen is cut, whatever waits', limit, async (t) => {
+  const server = await conformance(t, ['--max-payload', '4000000']);
+  const session = await poll(server);
+  await session.join();
+  // Each is answered by a few bytes: together they are more than may wait.
+  const asks = Array(150_000).fill('420["message-with-ack"]').join('\u001e');
+  for (;;) {
+    // The session may end before it has read all of it.
+    const answer = await session.post(asks).catch(({ code }) => ({ code }));
+    if (answer.status !== 200) break;
+  }
+  assert.equal((await session.get()).body, error(1, 'Session ID unknown'));
+  const other = await poll(server);
+  assert.match(await other.join(), /^40\{/);
+});

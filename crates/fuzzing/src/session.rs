@@ -133,7 +133,7 @@ impl Play {
             10 => self.tell(Some(order.into()), script),
             11 => {
                 if let Some(namespace) = self.joined.pop_last() {
-                    self.connection.leave(&namespace);
+                    self.connection.leave(&namespace, self.now);
                     assert!(!self.connection.joined(&namespace));
                 }
             }

@@ -40,7 +40,7 @@ pub struct Connection {
     /// Without Socket.IO on top: messages go to the application as they come.
     bare: bool,
     heartbeat: Heartbeat,
-    /// Until a namespace is joined for the first time.
+    /// Unless a namespace is joined.
     join_by: Option<Instant>,
     namespaces: Vec<Namespace>,
     incomplete: Option<Box<Incomplete>>,
@@ -109,6 +109,8 @@ impl Connection {
             Engine::Close => Err(Close::Client),
             // In Engine.IO 4 only the server pings; a probe never reaches this place.
             Engine::Ping(data) if self.heartbeat.pinged(&self.limits, now) => {
+                // The newest ping is answered; who sends many at once needs no more than that.
+                self.transmit.retain(|packet| !packet.body().starts_with(b"3"));
                 self.transmit.push_back(Packet::text(&format!("3{data}")));
                 Ok(())
             }
@@ -259,8 +261,8 @@ impl Connection {
     }
 
     /// Puts the client out of a namespace; the connection goes on.
-    pub fn leave(&mut self, namespace: &str) {
-        if self.forget(namespace).is_some() {
+    pub fn leave(&mut self, namespace: &str, now: Instant) {
+        if self.forget(namespace, now).is_some() {
             self.transmit.push_back(socket::encode('1', namespace, None, ""));
         }
     }
@@ -282,7 +284,7 @@ impl Connection {
                 if !packet.payload.is_empty() {
                     return Err(Close::Protocol);
                 }
-                let namespace = self.forget(packet.namespace).ok_or(Close::Protocol)?;
+                let namespace = self.forget(packet.namespace, now).ok_or(Close::Protocol)?;
                 self.events.push_back(Event::Left { namespace });
                 Ok(())
             }
@@ -385,9 +387,15 @@ impl Connection {
         }
     }
 
-    fn forget(&mut self, namespace: &str) -> Option<Arc<str>> {
+    fn forget(&mut self, namespace: &str, now: Instant) -> Option<Arc<str>> {
         let at = self.namespaces.iter().position(|n| n.joined && &*n.name == namespace)?;
-        Some(self.namespaces.remove(at).name)
+        let name = self.namespaces.remove(at).name;
+        self.unanswered.retain(|(asked, _)| *asked != name);
+        if !self.namespaces.iter().any(|n| n.joined) {
+            // It is nobody's again, and has as long as at first to become somebody's.
+            self.join_by = Some(now + self.limits.connect_timeout);
+        }
+        Some(name)
     }
 
     fn binary(&self, data: &[u8]) -> Packet {

@@ -46,12 +46,25 @@ impl Handle {
     /// # Errors
     /// It will not arrive. A session whose outbox is full is cut as [`Close::Slow`].
     pub fn send(&self, packet: &Packet) -> Result<(), Undeliverable> {
+        self.deliver(None, packet)
+    }
+
+    /// The same, for a client that has joined that namespace, or is about to.
+    pub(crate) fn send_to(
+        &self,
+        namespace: &Arc<str>,
+        packet: &Packet,
+    ) -> Result<(), Undeliverable> {
+        self.deliver(Some(namespace.clone()), packet)
+    }
+
+    fn deliver(&self, namespace: Option<Arc<str>>, packet: &Packet) -> Result<(), Undeliverable> {
         if !self.shared.session.connected() {
             return Err(Undeliverable::Gone);
         }
         match self.shared.budget.charge(packet.size()) {
             Charge::Within => {
-                self.command(Command::Send(packet.clone()));
+                self.command(Command::Send { namespace, packet: packet.clone() });
                 Ok(())
             }
             Charge::Exceeds => {
@@ -165,7 +178,11 @@ const COMMAND_OVERHEAD: usize = 256;
 #[rtype(result = "()")]
 pub(crate) enum Command {
     /// Its size is charged already.
-    Send(Packet),
+    Send {
+        /// In which it is heard; in any, if none is named.
+        namespace: Option<Arc<str>>,
+        packet: Packet,
+    },
     Emit {
         namespace: Box<str>,
         payload: String,

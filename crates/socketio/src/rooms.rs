@@ -32,7 +32,7 @@ pub struct Rooms {
 }
 
 struct Shared {
-    namespace: Box<str>,
+    namespace: Arc<str>,
     state: Mutex<State>,
 }
 
@@ -143,7 +143,13 @@ impl Rooms {
             .into_iter()
             .filter(|(_, event)| event.is_for(&saved))
             .collect();
-        let size: usize = owed.iter().map(|(_, event)| event.size()).sum();
+        // With what the protocol puts around it: a client that is cut for what it has missed would come
+        // back for it again and again.
+        let around = self.shared.namespace.len() + AROUND;
+        let size: usize = owed
+            .iter()
+            .map(|(_, event)| event.size() + around + event.attachments.len() * AROUND)
+            .sum();
         if size > request.session.capacity() / 2 {
             return None;
         }
@@ -189,7 +195,7 @@ impl Rooms {
         for occupant in state.occupants.values().filter(|there| event.is_for(&there.saved)) {
             if shared {
                 // Who does not take it is on its way out, and finds it when it comes back.
-                let _ending = occupant.session.send(&packet);
+                let _ending = occupant.session.send_to(&self.shared.namespace, &packet);
             } else {
                 occupant.session.emit(namespace, payload.clone(), event.attachments.clone());
             }
@@ -240,7 +246,7 @@ impl Seat {
         self.keep &= !put_out;
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<Box<str>>) -> bool) {
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool) {
         let mut state = self.rooms.shared.state.lock();
         let occupant = state.occupants.get_mut(&self.sid);
         if let Some(occupant) = occupant.filter(|there| there.turn == self.turn) {
@@ -275,6 +281,9 @@ impl fmt::Debug for Seat {
         f.debug_struct("Seat").field("rooms", &self.rooms).finish_non_exhaustive()
     }
 }
+
+/// Bytes of a frame beside what it carries, and of an offset: at most about these.
+const AROUND: usize = 64;
 
 /// A JSON array with a string more at its end; `None` if it is no array.
 fn with_offset(payload: &str, offset: &str) -> Option<String> {

@@ -267,7 +267,11 @@ impl<A: Application> Session<A> {
             }
             match self.handle.budget().charge(packet.size()) {
                 Charge::Within => self.transport.push(packet),
-                Charge::Exceeds | Charge::Cut => return self.close(Close::Slow),
+                Charge::Exceeds | Charge::Cut => {
+                    // Closing comes back here, and must find nothing more to fail at.
+                    while self.connection.poll_transmit().is_some() {}
+                    return self.close(Close::Slow);
+                }
             }
         }
     }
@@ -275,10 +279,17 @@ impl<A: Application> Session<A> {
     fn obey(&mut self, command: Command) {
         match command {
             command if self.is_early(&command) => self.held.push(command),
-            Command::Send(packet) if self.is_unknown() => {
-                self.handle.budget().release(packet.size());
+            Command::Send { namespace, packet } => {
+                let here = match namespace {
+                    None => !self.is_unknown(),
+                    Some(namespace) => self.connection.joined(&namespace),
+                };
+                if here {
+                    self.transport.push(packet);
+                } else {
+                    self.handle.budget().release(packet.size());
+                }
             }
-            Command::Send(packet) => self.transport.push(packet),
             Command::Emit { namespace, payload, attachments, charge } => {
                 self.handle.budget().release(charge);
                 if self.connection.joined(&namespace) {
@@ -305,7 +316,7 @@ impl<A: Application> Session<A> {
                 self.transmit();
             }
             Command::Leave { namespace } => {
-                self.connection.leave(&namespace);
+                self.connection.leave(&namespace, now());
                 self.transmit();
                 self.lose(&namespace, Close::Kicked);
             }

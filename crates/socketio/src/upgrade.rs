@@ -210,7 +210,8 @@ async fn give<A: Application>(
             if revision == Revision::Three {
                 // Clients of that age listen to the WebSocket only after they have seen it open: an
                 // open packet in the same segment as the 101 would be lost on them.
-                poll_fn(|cx| socket.poll_flush(cx, &mut 0)).await?;
+                let flush = poll_fn(|cx| socket.poll_flush(cx, &mut 0));
+                timeout(worker.config().upgrade_timeout, flush).await??;
                 sleep(Duration::from_millis(1)).await;
             }
             Session::websocket(worker, *handshake, revision, socket)

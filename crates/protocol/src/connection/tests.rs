@@ -154,19 +154,34 @@ fn attachments_of_a_namespace_left_meanwhile_are_taken_and_unheard() {
     let mut peer = Peer::joined();
     peer.send("452-[\"up\",{\"_placeholder\":true,\"num\":0}]").unwrap();
     peer.connection.handle_binary(&[1]).unwrap();
-    peer.connection.leave("/");
+    peer.connection.leave("/", peer.now);
     assert_eq!(peer.connection.handle_binary(&[2]), Ok(()));
     assert_eq!(peer.connection.poll_event(), None);
     assert_eq!(peer.send("40"), Ok(()));
 }
 
 #[test]
-fn leaving_the_last_namespace_keeps_the_connection() {
+fn leaving_the_last_namespace_keeps_the_connection_for_a_while() {
     let mut peer = Peer::joined();
     peer.send("41").unwrap();
     assert_eq!(peer.connection.poll_event(), Some(Event::Left { namespace: "/".into() }));
     assert_eq!(peer.at(25), Ok(()));
+    peer.send("3").unwrap();
     assert_eq!(peer.send("42[\"a\"]"), Err(Close::Protocol));
+    assert_eq!(peer.at(44), Ok(()));
+    assert_eq!(peer.at(45), Err(Close::Protocol), "it has to join again, as at first");
+}
+
+#[test]
+fn answers_end_with_their_namespace() {
+    let mut peer = Peer::joined();
+    peer.connection.ask("/", 1, "[\"who\"]", &[]);
+    peer.connection.leave("/", peer.now);
+    peer.send("40").unwrap();
+    peer.connection.poll_event();
+    peer.connection.accept("/", &Sid::new([1; 15]), None);
+    peer.send("431[]").unwrap();
+    assert_eq!(peer.connection.poll_event(), None);
 }
 
 /// The protocol's input table, row by row: what ends a joined connection.
@@ -374,7 +389,11 @@ mod three {
         assert_eq!(peer.sent(), ["3probe"]);
         assert_eq!(peer.at(88), Ok(()));
         assert_eq!(peer.sent(), Vec::<String>::new(), "the server never pings");
-        assert_eq!(peer.at(89), Err(Close::PingTimeout));
+        peer.send("2a").unwrap();
+        peer.send("2b").unwrap();
+        assert_eq!(peer.sent(), ["3b"], "the newest is answered");
+        assert_eq!(peer.at(132), Ok(()));
+        assert_eq!(peer.at(133), Err(Close::PingTimeout));
     }
 
     #[test]

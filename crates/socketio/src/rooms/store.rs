@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -45,7 +46,7 @@ pub struct Kept {
     /// Whom of these not.
     pub except: Option<Sid>,
     /// A JSON array, the name first.
-    pub payload: Box<str>,
+    pub payload: Arc<str>,
     /// What its placeholders stand for.
     pub attachments: Vec<Bytes>,
 }
@@ -56,7 +57,7 @@ pub enum Audience {
     /// Everybody in the namespace.
     All,
     /// Those in a room.
-    Room(Box<str>),
+    Room(Arc<str>),
     /// One client.
     One(Sid),
 }
@@ -69,7 +70,7 @@ pub struct Saved {
     /// Whose it is.
     pub owner: Box<str>,
     /// The rooms it is in.
-    pub rooms: BTreeSet<Box<str>>,
+    pub rooms: BTreeSet<Arc<str>>,
     /// What it was owed begins behind here, if it has not seen more.
     pub position: u64,
 }
@@ -228,7 +229,7 @@ mod tests {
     }
 
     fn payloads(events: Option<Vec<(u64, Kept)>>) -> Option<Vec<(u64, String)>> {
-        Some(events?.into_iter().map(|(at, event)| (at, event.payload.into())).collect())
+        Some(events?.into_iter().map(|(at, event)| (at, event.payload.to_string())).collect())
     }
 
     #[test]

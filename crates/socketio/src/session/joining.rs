@@ -94,8 +94,13 @@ impl<A: Application> Session<A> {
     /// Whether a command is for a namespace whose join is still to be judged.
     pub(super) fn is_early(&self, command: &Command) -> bool {
         match command {
-            Command::Send(_) => self.is_unknown() && !self.joining.is_empty(),
-            Command::Emit { namespace, .. } | Command::Ask { namespace, .. } => {
+            Command::Send { namespace: None, .. } => self.is_unknown() && !self.joining.is_empty(),
+            Command::Send { namespace: Some(namespace), .. } => {
+                self.joining.iter().any(|joining| joining.namespace == *namespace)
+            }
+            Command::Emit { namespace, .. }
+            | Command::Ask { namespace, .. }
+            | Command::Leave { namespace } => {
                 self.joining.iter().any(|joining| *joining.namespace == **namespace)
             }
             _ => false,
