@@ -257,7 +257,8 @@ test('with few open files it says how many it admits, turns the rest away, and s
 
 test('connections that never say anything are let go, and then others are served', limit, async (t) => {
   const run = `ulimit -n 200; exec "$0" run --config "$1"`;
-  const hub = await adopt(t, new Process('bash', ['-c', run, PREGON, settings(BASE)]));
+  const text = BASE.replace('[server]', '[server]\nrequest_timeout = "1s"');
+  const hub = await adopt(t, new Process('bash', ['-c', run, PREGON, settings(text)]));
   // More than the limit on open files: some of them wait in the listener's queue.
   const silent = [...Array(250).keys()].map(() => net.connect(Number(new URL(hub.url).port), '127.0.0.1'));
   t.after(() => silent.forEach((socket) => socket.destroy()));
