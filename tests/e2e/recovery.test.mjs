@@ -24,6 +24,14 @@ async function guest(t, server, name, transport = 'websocket') {
   return { socket, heard };
 }
 
+/** A client by hand that has joined, and the ids that it was given. */
+async function enter(t, server, auth) {
+  const ws = await webSocket(t, server);
+  await ws.next();
+  ws.send(`40${JSON.stringify(auth)}`);
+  return { ws, ...JSON.parse((await ws.next()).slice(2)) };
+}
+
 const say = (socket, text) => socket.emitWithAck('say', 'kitchen', text);
 
 /** Breaks the connection without a goodbye, waits until both sides know, and comes back. */
@@ -70,19 +78,14 @@ test('who had heard nothing yet misses nothing either', limit, async (t) => {
 test('who is away twice is owed what the first return did not bring', limit, async (t) => {
   const server = await chat(t);
   const luis = await guest(t, server, 'luis');
-  const first = await webSocket(t, server);
-  first.send('40{"name":"ana"}');
-  await first.next();
-  const { pid, sid } = JSON.parse((await first.next()).slice(2));
+  const { ws: first, pid, sid } = await enter(t, server, { name: 'ana' });
   first.send('421["join","kitchen"]');
   assert.equal(await first.next(), '431[]');
   first.socket.destroy();
   await say(luis.socket, 'hello');
   const back = async () => {
-    const ws = await webSocket(t, server);
-    await ws.next();
-    ws.send(`40${JSON.stringify({ name: 'ana', pid })}`);
-    assert.deepEqual(JSON.parse((await ws.next()).slice(2)), { sid, pid });
+    const { ws, ...place } = await enter(t, server, { name: 'ana', pid });
+    assert.deepEqual(place, { sid, pid });
     return ws;
   };
   // The second connection breaks before it has read anything.
@@ -93,14 +96,9 @@ test('who is away twice is owed what the first return did not bring', limit, asy
 test('who comes back before the server has noticed that it was gone takes its own place', limit, async (t) => {
   const server = await chat(t);
   const luis = await guest(t, server, 'luis');
-  const first = await webSocket(t, server);
-  first.send('40{"name":"ana"}');
-  await first.next();
-  const { pid, sid } = JSON.parse((await first.next()).slice(2));
-  const again = await webSocket(t, server);
-  await again.next();
-  again.send(`40${JSON.stringify({ name: 'ana', pid })}`);
-  assert.deepEqual(JSON.parse((await again.next()).slice(2)), { sid, pid });
+  const { ws: first, pid, sid } = await enter(t, server, { name: 'ana' });
+  const { ws: again, ...place } = await enter(t, server, { name: 'ana', pid });
+  assert.deepEqual(place, { sid, pid });
   assert.deepEqual(await first.closeReason(), { code: 1001, reason: 'replaced' });
   again.send('421["join","kitchen"]');
   assert.equal(await again.next(), '431[]');
@@ -110,12 +108,7 @@ test('who comes back before the server has noticed that it was gone takes its ow
 
 test('nobody gets another\'s place, and who said goodbye does not get its own', limit, async (t) => {
   const server = await chat(t);
-  const ask = async (auth) => {
-    const ws = await webSocket(t, server);
-    await ws.next();
-    ws.send(`40${JSON.stringify(auth)}`);
-    return { ws, ...JSON.parse((await ws.next()).slice(2)) };
-  };
+  const ask = (auth) => enter(t, server, auth);
   const ana = await ask({ name: 'ana' });
   const thief = await ask({ name: 'luis', pid: ana.pid });
   assert.notEqual(thief.pid, ana.pid);
