@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::Addr;
+use identity::Credentials;
 use log::{debug, warn};
 use socketio::{
     Admission, Application, Close, Denial, Event, Handle, Handshake, Limit, Packet, Request, Server,
@@ -108,6 +109,8 @@ impl Clients {
     /// Tries the identities in order; the first that names a user wins. One that has a cookie and cannot
     /// be asked ends the search: nobody else may be taken for its user.
     async fn identify(&self, request: &Request) -> Result<Known, Turned> {
+        let cookies = request.handshake.cookies();
+        let shown = Credentials { cookies: cookies.as_deref() };
         let mut turned = Turned::Away("no_user");
         for identity in self.gate.identities.iter() {
             match identity {
@@ -115,20 +118,18 @@ impl Clients {
                     Ok(user) => return Ok(Known { user, groups: Vec::new(), session: None }),
                     Err(reason) => turned = turned.or(reason),
                 },
-                Identity::Session(sessions) => {
-                    match sessions.identify(request.handshake.cookies().as_deref()).await {
-                        Ok(found) => match known(found) {
-                            Some(known) => return Ok(known),
-                            None => turned = turned.or("no_user"),
-                        },
-                        Err(Unknown::Refused(reason)) => turned = turned.or(reason.as_str()),
-                        Err(Unknown::Over(reason, session)) => {
-                            self.doubt(session);
-                            turned = turned.or(reason.as_str());
-                        }
-                        Err(Unknown::Unavailable) => return Err(Turned::Unavailable),
+                Identity::Session(sessions) => match sessions.identify(&shown).await {
+                    Ok(found) => match known(found) {
+                        Some(known) => return Ok(known),
+                        None => turned = turned.or("no_user"),
+                    },
+                    Err(Unknown::Refused(reason)) => turned = turned.or(reason.as_str()),
+                    Err(Unknown::Over(reason, session)) => {
+                        self.doubt(session);
+                        turned = turned.or(reason.as_str());
                     }
-                }
+                    Err(Unknown::Unavailable) => return Err(Turned::Unavailable),
+                },
             }
         }
         Err(turned)

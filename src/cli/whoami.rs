@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use identity::{Lookup, Reason};
+use identity::{Credentials, Lookup, Reason, Recipe, User};
 use serde_json::json;
 
 use super::{Exit, WhoamiArgs, run};
@@ -82,26 +82,21 @@ async fn follow(
     say: &impl Fn(&str),
 ) -> Answer {
     let recipe = &session.recipe;
-    let id = match recipe.session_id(Some(cookies)) {
-        Ok(id) => id,
+    let shown = Credentials { cookies: Some(cookies) };
+    let judged = recipe.credential(&shown).and_then(|credential| recipe.lookup(&credential, now));
+    let key = match judged {
+        Ok(Lookup::User(user)) => {
+            say(&format!("cookie {:?}: there, and its signature is good", recipe.cookie));
+            return known(recipe, user, say);
+        }
+        Ok(Lookup::Key(key)) => key,
         Err(reason) => {
             say(&format!("cookie {:?}: {reason}", recipe.cookie));
             return Answer::Anonymous(reason.as_str());
         }
     };
-    let value = match recipe.lookup(&id) {
-        Lookup::Value(value) => {
-            say(&format!("cookie {:?}: there, and its signature is good", recipe.cookie));
-            Ok(Some(value.to_vec()))
-        }
-        Lookup::Key(key) => {
-            say(&format!(
-                "cookie {:?}: there, and its id is one of the application's",
-                recipe.cookie
-            ));
-            read(session.store_url(redis), key).await
-        }
-    };
+    say(&format!("cookie {:?}: there, and its id is one of the application's", recipe.cookie));
+    let value = read(session.store_url(redis), key).await;
     let value = match value {
         Ok(value) => value,
         Err(AskError::NoString) => {
@@ -114,20 +109,21 @@ async fn follow(
         }
     };
     match &value {
-        Some(value) if recipe.key.is_empty() => say(&format!("session: {} bytes", value.len())),
         Some(value) => say(&format!("store: key {:?} holds {} bytes", recipe.key, value.len())),
         None => say(&format!("store: key {:?} does not exist for this id", recipe.key)),
     }
     match recipe.user(value.as_deref(), now) {
-        Ok(user) => {
-            say(&format!("session: user at {:?}, groups {:?}", recipe.user, user.groups));
-            Answer::User(user.id)
-        }
+        Ok(user) => known(recipe, user, say),
         Err(reason) => {
             say(&format!("session: {reason} (unwrap {:?}, user {:?})", recipe.unwrap, recipe.user));
             Answer::Anonymous(reason.as_str())
         }
     }
+}
+
+fn known(recipe: &Recipe, user: User, say: &impl Fn(&str)) -> Answer {
+    say(&format!("session: user at {:?}, groups {:?}", recipe.user, user.groups));
+    Answer::User(user.id)
 }
 
 async fn read(url: &str, key: String) -> Result<Option<Vec<u8>>, AskError> {

@@ -87,7 +87,7 @@ mod tests {
     fn end_of_a_session_voids_answers_on_their_way() {
         let mut cache = Cache::default();
         let session = Fingerprint::new(0, b"key");
-        let user = User { id: "77".to_owned(), groups: Vec::new() };
+        let user = User { id: "77".to_owned(), groups: Vec::new(), expires: None };
         let start = Instant::now();
         let second = Duration::from_secs(1);
         assert!(cache.put(session, &user, start));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use identity::{Lookup, Reason, SessionId, User};
+use identity::{Credential, Credentials, Lookup, Reason, User};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
@@ -39,8 +39,8 @@ struct Lookups {
 pub struct Found {
     /// Which identity found it.
     pub sessions: Sessions,
-    /// Which session.
-    pub id: SessionId,
+    /// What showed it.
+    pub credential: Credential,
     /// The same, for tables.
     pub fingerprint: Fingerprint,
     /// Whose.
@@ -77,19 +77,43 @@ impl Sessions {
         Self { shared: Arc::new(Shared { place, config, store, cache, lookups }) }
     }
 
-    /// Whom a Cookie header belongs to.
+    /// Whom a client's credentials belong to.
     ///
     /// # Errors
     /// Nobody, or nobody knows.
-    pub async fn identify(&self, cookies: Option<&str>) -> Result<Found, Unknown> {
+    pub async fn identify(&self, shown: &Credentials<'_>) -> Result<Found, Unknown> {
+        let Shared { place, config: SessionIdentity { recipe, .. }, .. } = &*self.shared;
+        let credential = recipe.credential(shown).map_err(Unknown::Refused)?;
+        let asked = now();
+        match recipe.lookup(&credential, since_1970()).map_err(Unknown::Refused)? {
+            Lookup::User(user) => {
+                let fingerprint = Fingerprint::new(*place, credential.as_bytes());
+                Ok(Found { sessions: self.clone(), credential, fingerprint, user, asked })
+            }
+            Lookup::Key(key) => self.find(credential, &key).await,
+        }
+    }
+
+    /// Asks again whose a credential is, whatever was known; all checks are made anew.
+    ///
+    /// # Errors
+    /// The session is over, or nobody knows.
+    pub async fn ask(&self, credential: &Credential) -> Result<User, Unknown> {
+        let recipe = &self.shared.config.recipe;
+        match recipe.lookup(credential, since_1970()).map_err(Unknown::Refused)? {
+            Lookup::User(user) => Ok(user),
+            Lookup::Key(key) => self.read(&key).await,
+        }
+    }
+
+    async fn find(&self, credential: Credential, key: &str) -> Result<Found, Unknown> {
         let Shared { place, config, cache, .. } = &*self.shared;
-        let id = config.recipe.session_id(cookies).map_err(Unknown::Refused)?;
-        let fingerprint = Fingerprint::new(*place, config.recipe.lookup(&id).as_bytes());
+        let fingerprint = Fingerprint::new(*place, key.as_bytes());
         // No session may go unseen for longer than `revalidate`.
         let fresh = config.cache.min(config.revalidate);
         let found = |(user, asked)| Found {
             sessions: self.clone(),
-            id: id.clone(),
+            credential: credential.clone(),
             fingerprint,
             user,
             asked,
@@ -100,7 +124,7 @@ impl Sessions {
         }
         for _ in 0..ATTEMPTS {
             let asked = now();
-            let user = self.ask(&id).await.map_err(|unknown| match unknown {
+            let user = self.read(key).await.map_err(|unknown| match unknown {
                 Unknown::Refused(reason) => Unknown::Over(reason, fingerprint),
                 other => other,
             })?;
@@ -112,22 +136,15 @@ impl Sessions {
         Err(Unknown::Refused(Reason::NoSession))
     }
 
-    /// Asks the store, whatever was known.
-    ///
-    /// # Errors
-    /// The session is over, or nobody knows.
-    pub async fn ask(&self, id: &SessionId) -> Result<User, Unknown> {
+    async fn read(&self, key: &str) -> Result<User, Unknown> {
         let Shared { config: SessionIdentity { recipe, .. }, store, lookups, .. } = &*self.shared;
-        let user =
-            |value: Option<&[u8]>| recipe.user(value, since_1970()).map_err(Unknown::Refused);
-        let answer = match (recipe.lookup(id), store) {
-            (Lookup::Value(value), _) => return user(Some(value)),
-            (Lookup::Key(key), Some(store)) => match store.get(&key).await {
-                Ok(value) => user(value.as_deref()),
+        let answer = match store {
+            Some(store) => match store.get(key).await {
+                Ok(value) => recipe.user(value.as_deref(), since_1970()).map_err(Unknown::Refused),
                 Err(AskError::NoString) => Err(Unknown::Refused(Reason::Corrupt)),
                 Err(AskError::Away(_)) => Err(Unknown::Unavailable),
             },
-            (Lookup::Key(_), None) => Err(Unknown::Unavailable),
+            None => Err(Unknown::Unavailable),
         };
         let counter = match &answer {
             Ok(_) => &lookups.user,
@@ -163,7 +180,7 @@ impl Sessions {
 const ATTEMPTS: usize = 3;
 
 #[expect(clippy::disallowed_methods, reason = "a session is judged by the time of day")]
-fn since_1970() -> Duration {
+pub(super) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -10,14 +10,14 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult,
     SpawnHandle, WrapFuture,
 };
-use identity::{SessionId, User};
+use identity::{Credential, User};
 use log::{info, warn};
 use serde::Serialize;
 use slab::Slab;
 use socketio::{Close, Handle};
 
 use super::cache::Fingerprint;
-use super::sessions::{Found, Sessions, Unknown};
+use super::sessions::{Found, Sessions, Unknown, since_1970};
 use crate::metrics::Metrics;
 
 /// Between two looks at what is due, at least: so that many sessions share a look.
@@ -53,10 +53,13 @@ pub struct Watch {
 
 struct Watched {
     sessions: Sessions,
-    id: SessionId,
+    /// The one shown last.
+    credential: Credential,
     sockets: Slab<Socket>,
     /// When the store was asked that last said that somebody is here.
     verified: Instant,
+    /// When it is over, as far as that answer knew.
+    over: Option<Instant>,
     /// When the store was first asked in vain since then.
     unverified: Option<Instant>,
     due: Option<Instant>,
@@ -175,8 +178,8 @@ impl Watch {
             let Some(watched) = self.sessions.get_mut(&session) else { continue };
             watched.due = None;
             self.in_flight += 1;
-            let (sessions, id) = (watched.sessions.clone(), watched.id.clone());
-            let question = async move { sessions.ask(&id).await };
+            let (sessions, credential) = (watched.sessions.clone(), watched.credential.clone());
+            let question = async move { sessions.ask(&credential).await };
             ctx.spawn(question.into_actor(self).map(move |answer, watch, ctx| {
                 watch.in_flight -= 1;
                 watch.judge(session, now, answer);
@@ -200,6 +203,7 @@ impl Watch {
             }
             Ok(user) => {
                 watched.verified = asked;
+                watched.over = over(&user);
                 watched.unverified = None;
                 let mut others = Vec::new();
                 watched.sockets.retain(|_, socket| {
@@ -246,7 +250,10 @@ impl Watch {
         // Up to a tenth early, so that sessions that began together do not stay together; never late.
         let percent = self.jitter.hash_one((session, verified)) % 11;
         let percent = u32::try_from(percent).unwrap_or(0) + 89;
-        self.schedule_at(session, verified + interval * percent / 100);
+        let usual = verified + interval * percent / 100;
+        // At its end it is over, unless it was prolonged meanwhile.
+        let due = watched.over.map_or(usual, |over| usual.min(over.max(verified + RETRY)));
+        self.schedule_at(session, due);
     }
 
     fn schedule_at(&mut self, session: Fingerprint, at: Instant) {
@@ -320,18 +327,21 @@ impl Handler<Follow> for Watch {
         Follow { found, handle }: Follow,
         ctx: &mut Self::Context,
     ) -> Self::Result {
-        let Found { sessions, id, fingerprint: session, user, asked } = found;
+        let Found { sessions, credential, fingerprint: session, user, asked } = found;
         let number = self.next_socket;
         self.next_socket += 1;
         let ended = sessions.ended_since(&session, asked);
         let watched = self.sessions.entry(session).or_insert_with(|| Watched {
             sessions,
-            id,
+            credential: credential.clone(),
             sockets: Slab::with_capacity(1),
             verified: asked,
+            over: None,
             unverified: None,
             due: None,
         });
+        watched.credential = credential;
+        watched.over = over(&user);
         watched.verified = watched.verified.max(asked);
         let verified = watched.verified;
         let first = watched.sockets.is_empty();
@@ -379,6 +389,12 @@ impl Handler<Observe> for Watch {
     fn handle(&mut self, Observe: Observe, _: &mut Self::Context) -> Self::Result {
         MessageResult(Observed { watched: self.sessions.len(), ended: self.ended })
     }
+}
+
+fn over(user: &User) -> Option<Instant> {
+    // A moment more: at that very time it is still good.
+    let left = user.expires?.saturating_sub(since_1970()) + TICK;
+    now().checked_add(left)
 }
 
 #[expect(clippy::disallowed_methods, reason = "when a session was last seen to be what it was")]

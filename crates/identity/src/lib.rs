@@ -1,8 +1,8 @@
 //! Who is this? Session formats as values: bytes, keys and the time in, a user or a named refusal out.
 //!
 //! ```text
-//! Cookie header ──▶ id, verified ──▶ key ──▶ (the caller asks the store) ──▶ layers ──▶ path ──▶ user
-//!   [`cookie`]       [`Recipe::session_id`]  [`Recipe::lookup`]              [`unwrap`]  [`document`]
+//! cookies ──▶ credential ──▶ id, verified ──▶ key ──▶ (the caller asks the store) ──▶ layers ──▶ path ──▶ user
+//!      [`Recipe::credential`]  [`Recipe::lookup`]                                     [`Recipe::user`]
 //! ```
 //!
 //! There is no I/O and no clock here. Everything comes from outside: cookies from strangers, values
@@ -20,7 +20,7 @@ mod unwrap;
 pub use beaker::BeakerKeys;
 pub use document::Document;
 pub use reason::Reason;
-pub use recipe::{IdFormat, Lookup, Recipe, Secret, SessionId, User};
+pub use recipe::{Credential, Credentials, IdFormat, Lookup, Recipe, Secret, User};
 pub use regex::Regex as Pattern;
 pub use unwrap::Layer;
 

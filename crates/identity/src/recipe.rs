@@ -55,18 +55,25 @@ pub enum IdFormat {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
-/// A session id that passed all checks, or a session that was its own cookie. It is as good as a
-/// password: `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SessionId(Arc<str>);
+/// What a client shows of itself; each recipe reads its own part of it.
+#[derive(Clone, Copy, Default)]
+pub struct Credentials<'a> {
+    /// The Cookie header; several of them joined by "; ".
+    pub cookies: Option<&'a str>,
+}
 
-/// Where the value of a session is. As good as a password, too.
+/// What a recipe reads of a client's [`Credentials`], not judged yet. Whoever follows a session keeps
+/// it, and all checks are made again with it. It is as good as a password: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(Arc<str>);
+
+/// Where the session of a good credential is.
 #[derive(PartialEq, Eq)]
-pub enum Lookup<'a> {
-    /// In the store, under this key.
+pub enum Lookup {
+    /// In the store, under this key; as good as a password, too.
     Key(String),
-    /// Here: nobody needs to be asked.
-    Value(&'a [u8]),
+    /// In the credential itself: nobody needs to be asked.
+    User(User),
 }
 
 /// Whom a session belongs to.
@@ -76,6 +83,8 @@ pub struct User {
     pub id: String,
     /// Names of groups, each once and of 1 to 256 bytes; at most 1000.
     pub groups: Vec<String>,
+    /// When the session is over if nothing prolongs it, since 1970; nothing: that is not known.
+    pub expires: Option<Duration>,
 }
 
 impl Recipe {
@@ -89,37 +98,50 @@ impl Recipe {
         Regex::new(&format!("^(?:{pattern})$"))
     }
 
-    /// The session id, or the session, that a request's Cookie header names.
+    /// What the client shows that this recipe reads.
     ///
     /// # Errors
-    /// It names none that could be the application's.
-    pub fn session_id(&self, header: Option<&str>) -> Result<SessionId, Reason> {
-        let value = cookie::value(header, &self.cookie)?;
+    /// There is none, or there are two.
+    pub fn credential(&self, shown: &Credentials<'_>) -> Result<Credential, Reason> {
+        cookie::value(shown.cookies, &self.cookie).map(|value| Credential(value.into()))
+    }
+
+    /// Judges a credential at `now`, since 1970: its signature first, then the id that it holds.
+    ///
+    /// # Errors
+    /// It is not the application's, or no longer good.
+    pub fn lookup(&self, credential: &Credential, now: Duration) -> Result<Lookup, Reason> {
+        let value = &*credential.0;
         let id = match self.id {
             IdFormat::Raw => value,
             IdFormat::Beaker if self.secrets.is_empty() && self.allow_unsigned => value,
             IdFormat::Beaker | IdFormat::BeakerCookie => beaker::verify(value, &self.secrets)?,
         };
-        let longest = if self.id == IdFormat::BeakerCookie { MAX_SESSION } else { MAX_ID };
+        let longest = if self.has_store() { MAX_ID } else { MAX_SESSION };
         // A signature proves who wrote it, not that it is harmless in a key.
         let plain =
             !id.is_empty() && id.len() <= longest && id.bytes().all(|byte| byte.is_ascii_graphic());
         let matches = self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
-        if plain && matches { Ok(SessionId(id.into())) } else { Err(Reason::BadId) }
-    }
-
-    /// Where that session is.
-    pub fn lookup<'a>(&self, id: &'a SessionId) -> Lookup<'a> {
+        if !(plain && matches) {
+            return Err(Reason::BadId);
+        }
         match self.id {
-            IdFormat::Raw | IdFormat::Beaker => Lookup::Key(self.key.replace("{id}", &id.0)),
-            IdFormat::BeakerCookie => Lookup::Value(id.0.as_bytes()),
+            IdFormat::Raw | IdFormat::Beaker => Ok(Lookup::Key(self.key.replace("{id}", id))),
+            IdFormat::BeakerCookie => self.user(Some(id.as_bytes()), now).map(Lookup::User),
         }
     }
 
-    /// A key like those of sessions, of nobody's: whether it can be read shows whether they can. A
-    /// session in its cookie has none.
+    /// Whether the sessions are in a store, and not in the credentials themselves.
+    pub fn has_store(&self) -> bool {
+        match self.id {
+            IdFormat::Raw | IdFormat::Beaker => true,
+            IdFormat::BeakerCookie => false,
+        }
+    }
+
+    /// A key like those of sessions, of nobody's: whether it can be read shows whether they can.
     pub fn probe_key(&self) -> Option<String> {
-        (self.id != IdFormat::BeakerCookie).then(|| self.key.replace("{id}", "pregon-probe"))
+        self.has_store().then(|| self.key.replace("{id}", "pregon-probe"))
     }
 
     /// The user of a session's value, or of its absence, at `now`, since 1970.
@@ -131,6 +153,7 @@ impl Recipe {
         let document = unwrap::unwrap(value, &self.unwrap, self.max_bytes)?;
         // First, since a logout in Beaker takes the user and the time of last use away.
         let id = document.name(&self.user).filter(|id| valid(id)).ok_or(Reason::NoUser)?;
+        let mut expires = None;
         if !self.timeout.is_zero() {
             let accessed = document.number(&self.accessed).ok_or(Reason::Corrupt)?;
             // Not a number is never recent; neither is infinity a time.
@@ -138,9 +161,11 @@ impl Recipe {
             if !idle.is_finite() || idle > self.timeout.as_secs_f64() {
                 return Err(Reason::Expired);
             }
+            let over = accessed + self.timeout.as_secs_f64();
+            expires = Duration::try_from_secs_f64(over).ok();
         }
         let groups = if self.groups.is_empty() { Vec::new() } else { self.groups(&document)? };
-        Ok(User { id, groups })
+        Ok(User { id, groups, expires })
     }
 
     fn groups(&self, document: &Document) -> Result<Vec<String>, Reason> {
@@ -171,13 +196,10 @@ fn valid(name: &str) -> bool {
     (1..=256).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-impl Lookup<'_> {
-    /// What tells this session from others of the same recipe.
+impl Credential {
+    /// What tells it from others of the same recipe.
     pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Key(key) => key.as_bytes(),
-            Self::Value(value) => value,
-        }
+        self.0.as_bytes()
     }
 }
 
@@ -198,18 +220,24 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl fmt::Debug for Lookup<'_> {
+impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Key(_) => "Key(…)",
-            Self::Value(_) => "Value(…)",
-        })
+        f.write_str("Credential(…)")
     }
 }
 
-impl fmt::Debug for SessionId {
+impl fmt::Debug for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionId(…)")
+        match self {
+            Self::Key(_) => f.write_str("Key(…)"),
+            Self::User(user) => user.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
     }
 }
 
@@ -283,41 +311,50 @@ mod tests {
         let list =
             [&b"}(U\x04userK\x07U\x06groups]("[..], &b"h\x00".repeat(60_000), b"eu."].concat();
         let user = recipe.user(Some(&[text, list].concat()), Duration::ZERO).unwrap();
-        assert_eq!(user, User { id: "7".to_owned(), groups: Vec::new() });
+        assert_eq!(user, User { id: "7".to_owned(), groups: Vec::new(), expires: None });
+    }
+
+    fn judge(recipe: &Recipe, cookies: &str) -> Result<Lookup, Reason> {
+        let credential = recipe.credential(&Credentials { cookies: Some(cookies) })?;
+        recipe.lookup(&credential, Duration::ZERO)
     }
 
     #[test]
     fn session_in_its_cookie_needs_no_store() {
         let recipe = in_cookies();
-        let session = STANDARD.encode(r#"{"user": 77}"#);
-        let id = recipe.session_id(Some(&cookie(b"old", &session))).unwrap();
-        assert_eq!(recipe.lookup(&id), Lookup::Value(session.as_bytes()));
-        assert_eq!(recipe.user(Some(session.as_bytes()), Duration::ZERO).unwrap().id, "77");
-        assert_eq!(format!("{id:?} {:?}", recipe.lookup(&id)), "SessionId(…) Value(…)");
+        let cookies = cookie(b"old", &STANDARD.encode(r#"{"user": 77}"#));
+        let user = User { id: "77".to_owned(), groups: Vec::new(), expires: None };
+        assert_eq!(judge(&recipe, &cookies), Ok(Lookup::User(user)));
+        let credential = recipe.credential(&Credentials { cookies: Some(&cookies) }).unwrap();
+        assert_eq!(
+            format!("{credential:?} {:?}", Lookup::Key("x".to_owned())),
+            "Credential(…) Key(…)"
+        );
     }
 
     #[test]
     fn session_in_its_cookie_is_signed_and_short() {
         let mut recipe = in_cookies();
         let session = STANDARD.encode(r#"{"user": 77}"#);
-        let long = "A".repeat(4_096);
-        let longer = "A".repeat(4_097);
+        // Blanks around base64 are no harm, but make a session as long as one likes.
+        let long = STANDARD.encode(format!(r#"{{"user": 77}}{}"#, " ".repeat(3_060)));
+        assert_eq!(long.len(), 4_096);
         let cases = [
             (cookie(b"new", &long), None),
-            (cookie(b"new", &longer), Some(Reason::BadId)),
+            (cookie(b"new", &format!("{long}A")), Some(Reason::BadId)),
             (cookie(b"new", ""), Some(Reason::BadId)),
             (cookie(b"other", &session), Some(Reason::BadSignature)),
             (format!("sid={session}"), Some(Reason::Malformed)),
             (format!("sid={}{session}", "0".repeat(40)), Some(Reason::BadSignature)),
         ];
         for (cookie, refused) in &cases {
-            assert_eq!(recipe.session_id(Some(cookie)).err(), *refused, "{cookie}");
+            assert_eq!(judge(&recipe, cookie).err(), *refused, "{cookie}");
         }
         // Whoever could leave the signature out could be anybody.
         recipe.secrets.clear();
         recipe.allow_unsigned = true;
         for (cookie, _) in &cases {
-            assert!(recipe.session_id(Some(cookie)).is_err(), "{cookie}");
+            assert!(judge(&recipe, cookie).is_err(), "{cookie}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use identity::{BeakerKeys, IdFormat, Layer, Lookup, Recipe, Secret};
+use identity::{BeakerKeys, Credentials, IdFormat, Layer, Lookup, Recipe, Secret};
 use serde_json::Value;
 
 #[test]
@@ -23,16 +23,14 @@ fn every_vector_gets_its_verdict() {
         let value =
             vector["value_file"].as_str().map(|file| std::fs::read(folder.join(file)).unwrap());
         let now = Duration::from_secs(vector["now"].as_u64().unwrap());
-        let outcome = recipe.session_id(vector["cookie_header"].as_str()).and_then(|id| {
-            let lookup = recipe.lookup(&id);
-            let value = match lookup {
-                Lookup::Key(_) => value.as_deref(),
-                Lookup::Value(value) => Some(value),
-            };
-            if let Some(key) = vector["redis_key"].as_str() {
-                assert_eq!(lookup, Lookup::Key(key.to_owned()), "{}", vector["name"]);
-            }
-            recipe.user(value, now)
+        let shown = Credentials { cookies: vector["cookie_header"].as_str() };
+        let lookup = recipe.credential(&shown).and_then(|shown| recipe.lookup(&shown, now));
+        if let (Some(key), Ok(lookup)) = (vector["redis_key"].as_str(), &lookup) {
+            assert_eq!(*lookup, Lookup::Key(key.to_owned()), "{}", vector["name"]);
+        }
+        let outcome = lookup.and_then(|lookup| match lookup {
+            Lookup::Key(_) => recipe.user(value.as_deref(), now),
+            Lookup::User(user) => Ok(user),
         });
         let verdict = outcome.as_ref().map(|user| user.id.as_str());
         let expect = &vector["expect"];
