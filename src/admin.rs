@@ -6,11 +6,14 @@
 //! | `/readyz` | it can serve: 200, or 503 with what is missing |
 //! | `/metrics` | Prometheus |
 //! | `/api/status` | everything an admin would ask, as JSON |
+//! | `POST /api/users/{user}/disconnect` | ends a user's connections |
 //!
 //! On loopback nobody needs a token, so the Host must be loopback too: otherwise any web page could
-//! read this by a name of its own that points to 127.0.0.1.
+//! read this by a name of its own that points to 127.0.0.1. What changes something is refused to every
+//! page but its own.
 
 mod status;
+mod users;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +77,11 @@ pub fn configure(hub: Data<Hub>) -> impl FnOnce(&mut ServiceConfig) {
             .route("/healthz", web::get().to(async || text("ok\n")))
             .route("/readyz", web::get().to(ready))
             .route("/metrics", web::get().to(metrics))
-            .route("/api/status", web::get().to(status::get));
+            .route("/api/status", web::get().to(status::get))
+            .service(
+                web::resource("/api/users/{user}/disconnect")
+                    .route(web::post().to(users::disconnect)),
+            );
     }
 }
 
@@ -87,11 +94,18 @@ pub async fn guard(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let mut response = if names_loopback(host) {
-        next.call(request).await?
+    let refused = if !names_loopback(host) {
+        Some("403: on loopback, ask for 127.0.0.1 or localhost by that name\n")
+    } else if !request.method().is_safe() && users::from_a_foreign_page(request.head()) {
+        Some("403: origin: a page of another origin may not do this\n")
     } else {
-        let advice = "403: on loopback, ask for 127.0.0.1 or localhost by that name\n";
-        request.into_response(HttpResponse::Forbidden().content_type("text/plain").body(advice))
+        None
+    };
+    let mut response = match refused {
+        None => next.call(request).await?,
+        Some(advice) => {
+            request.into_response(HttpResponse::Forbidden().content_type("text/plain").body(advice))
+        }
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -133,9 +133,9 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
     for config in &config.notifiers {
         start_notifier(&notifiers, config.clone())?;
     }
-    let mut identities = identities::open(&config, &metrics).await?;
     let counted = metrics.clone();
     let watch = start(&core, move || Watch::new(counted)).await?;
+    let mut identities = identities::open(&config, &metrics, &watch).await?;
     let demo = if demo {
         identities.push(Identity::Dev);
         let (demo, notifier) = Demo::new(context);
@@ -182,7 +182,8 @@ pub async fn run(config: Config, demo: bool, announce: impl FnOnce(&Ready)) -> R
         metrics,
         limited: Limited::default(),
     };
-    // Without TLS, SIGHUP means what it always does.
+    // Without a file to read anew, SIGHUP means what it always does.
+    identities::reload_on_hangup(&config, &hub.identities, &watch)?;
     if let Some(certificate) = &certificate {
         certificate.reload_on_hangup()?;
     }

@@ -122,9 +122,17 @@ pub struct ListenArgs {
 #[derive(Debug, Args)]
 pub struct WhoamiArgs {
     /// The Cookie header, as name=value; …
-    #[arg(long, value_name = "COOKIES", allow_hyphen_values = true)]
-    pub cookie: String,
-    /// The browser's address, for tickets that hold one; no available identity does
+    #[arg(
+        long,
+        value_name = "COOKIES",
+        allow_hyphen_values = true,
+        required_unless_present = "token"
+    )]
+    pub cookie: Option<String>,
+    /// What the client shows as its token, to each identity that takes one
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+    pub token: Option<String>,
+    /// The client's address, for tickets that hold one
     #[arg(long, value_name = "ADDRESS")]
     pub remote_ip: Option<std::net::IpAddr>,
     /// Judge as at that time, in seconds since 1970

@@ -3,28 +3,33 @@
 //! It touches no socket: `socketio` brings requests and events, and takes packets by its handle.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::Addr;
-use identity::Credentials;
+use identity::User;
 use log::{debug, warn};
 use socketio::{
-    Admission, Application, Close, Denial, Event, Handle, Handshake, Limit, Packet, Request, Server,
+    Admission, Application, Close, Denial, Event, Handle, Handshake, Limit, Request, Server,
 };
 
 use crate::metrics::Metrics;
 use crate::model::{GroupName, UserId};
-use crate::registry::{Join, Membership, Registry, Sink};
+use crate::registry::{Join, Membership, Outdated, Registry};
 use cache::Fingerprint;
 use limited::Limited;
-use sessions::{Found, Sessions, Unknown};
-use store::Store;
+use sessions::{Found, Sessions, Unknown, Visitor};
 use watch::{Doubt, Follow, Watch};
 
+mod asking;
 pub mod cache;
+pub mod callback;
+pub mod changes;
 mod dev;
+mod flight;
 pub mod limited;
+mod owner;
 pub mod sessions;
 pub mod store;
 pub mod watch;
@@ -55,23 +60,23 @@ pub struct Gate {
 pub enum Identity {
     /// The client says so.
     Dev,
-    /// The web application's session says so.
+    /// The web application says so, or its session.
     Session(Sessions),
 }
 
 impl Identity {
-    /// Where its sessions live, unless it needs no store.
-    pub fn store(&self) -> Option<&Store> {
+    /// What says whose a session is, unless the client does.
+    pub fn sessions(&self) -> Option<&Sessions> {
         match self {
             Self::Dev => None,
-            Self::Session(sessions) => sessions.store(),
+            Self::Session(sessions) => Some(sessions),
         }
     }
 }
 
 /// Whether every way to know a user is blocked: all stores are away.
 pub fn nobody_can_be_known(identities: &[Identity]) -> bool {
-    identities.iter().all(|identity| identity.store().is_some_and(|store| !store.is_up()))
+    identities.iter().all(|identity| identity.sessions().is_some_and(Sessions::is_blocked))
 }
 
 /// One worker's clients.
@@ -82,8 +87,12 @@ pub struct Clients {
 /// What a user's connection holds, as long as it lives: its place in the registry and, if a session
 /// says who it is, in the watch.
 pub struct Member {
-    _membership: Membership,
+    membership: Membership,
     _followed: Option<watch::Place>,
+    /// If its requests say whose they are.
+    owner: Option<NonZeroU64>,
+    /// Which identity knows it, if one with sessions does.
+    sessions: Option<Sessions>,
 }
 
 /// Who a client is, and how that is known.
@@ -110,7 +119,12 @@ impl Clients {
     /// be asked ends the search: nobody else may be taken for its user.
     async fn identify(&self, request: &Request) -> Result<Known, Turned> {
         let cookies = request.handshake.cookies();
-        let shown = Credentials { cookies: cookies.as_deref() };
+        let visitor = Visitor {
+            cookies: cookies.as_deref(),
+            headers: &request.handshake.headers,
+            remote: request.handshake.remote,
+            auth: request.auth.as_deref(),
+        };
         let mut turned = Turned::Away("no_user");
         for identity in self.gate.identities.iter() {
             match identity {
@@ -118,7 +132,7 @@ impl Clients {
                     Ok(user) => return Ok(Known { user, groups: Vec::new(), session: None }),
                     Err(reason) => turned = turned.or(reason),
                 },
-                Identity::Session(sessions) => match sessions.identify(&shown).await {
+                Identity::Session(sessions) => match sessions.identify(&visitor).await {
                     Ok(found) => match known(found) {
                         Some(known) => return Ok(known),
                         None => turned = turned.or("no_user"),
@@ -145,17 +159,35 @@ impl Clients {
         self.gate.metrics.turned_away(reason).inc();
     }
 
-    async fn admit(&self, known: Known, session: &Handle) -> Result<Member, actix::MailboxError> {
+    /// Nothing, if the user was disconnected since the store was asked: it has to be asked anew.
+    async fn admit(
+        &self,
+        known: Known,
+        session: &Handle,
+    ) -> Result<Option<Member>, actix::MailboxError> {
         let Known { user, groups, session: found } = known;
         let sink = Box::new(session.clone());
-        let membership = self.gate.registry.send(Join { user, groups, sink }).await?;
+        let asked = found.as_ref().map(|found| found.asked);
+        let owner = found.as_ref().filter(|found| !found.by_token);
+        let owner = owner.map(|found| owner::number(&found.user.id));
+        let membership = match self.gate.registry.send(Join { user, asked, groups, sink }).await? {
+            Ok(membership) => membership,
+            Err(Outdated(at)) => {
+                if let Some(found) = found {
+                    found.sessions.end(found.fingerprint, at);
+                }
+                return Ok(None);
+            }
+        };
+        let sessions = found.as_ref().map(|found| found.sessions.clone());
         let followed = match found {
             Some(found) => {
-                Some(self.gate.watch.send(Follow { found, handle: session.clone() }).await?)
+                let follow = Follow { found, handle: session.clone(), seat: membership.seat() };
+                Some(self.gate.watch.send(follow).await?)
             }
             None => None,
         };
-        Ok(Member { _membership: membership, _followed: followed })
+        Ok(Some(Member { membership, _followed: followed, owner, sessions }))
     }
 }
 
@@ -171,8 +203,12 @@ impl Turned {
 
 fn known(found: Found) -> Option<Known> {
     let user = UserId::new(&found.user.id).ok()?;
-    let groups = found.user.groups.iter().filter_map(|name| GroupName::new(name).ok()).collect();
-    Some(Known { user, groups, session: Some(found) })
+    Some(Known { user, groups: group_names(&found.user), session: Some(found) })
+}
+
+/// The groups that a session lists.
+fn group_names(user: &User) -> Vec<GroupName> {
+    user.groups.iter().filter_map(|name| GroupName::new(name).ok()).collect()
 }
 
 impl Application for Clients {
@@ -204,53 +240,54 @@ impl Application for Clients {
 
     async fn connect(&self, request: Request) -> Admission<Member> {
         let remote = request.handshake.remote;
-        let known = match self.identify(&request).await {
-            Ok(known) => known,
-            Err(Turned::Away(reason)) => {
-                self.count(reason);
-                debug!("join refused reason={reason} remote={remote:?}");
-                return Admission::Refuse {
-                    message: "unauthorized".to_owned(),
-                    data: Some(format!("{{\"reason\":\"{reason}\"}}")),
-                };
-            }
-            Err(Turned::Unavailable) => {
-                self.count("store_unavailable");
-                debug!("join unavailable reason=store_unavailable remote={remote:?}");
-                return Admission::Unavailable;
-            }
-        };
-        match self.admit(known, &request.session).await {
-            Ok(member) => Admission::Accept(member),
-            Err(error) => {
-                warn!("join failed error={error} next=\"the client tries again\"");
-                Admission::Unavailable
+        for _ in 0..ATTEMPTS {
+            let known = match self.identify(&request).await {
+                Ok(known) => known,
+                Err(Turned::Away(reason)) => {
+                    self.count(reason);
+                    debug!("join refused reason={reason} remote={remote:?}");
+                    return Admission::Refuse {
+                        message: "unauthorized".to_owned(),
+                        data: Some(format!("{{\"reason\":\"{reason}\"}}")),
+                    };
+                }
+                Err(Turned::Unavailable) => {
+                    self.count("store_unavailable");
+                    debug!("join unavailable reason=store_unavailable remote={remote:?}");
+                    return Admission::Unavailable;
+                }
+            };
+            match self.admit(known, &request.session).await {
+                Ok(Some(member)) => return Admission::Accept(member),
+                Ok(None) => {}
+                Err(error) => {
+                    warn!("join failed error={error} next=\"the client tries again\"");
+                    return Admission::Unavailable;
+                }
             }
         }
+        Admission::Unavailable
     }
 
-    fn event(&self, session: &Handle, _: &mut Member, event: Event) {
-        let Event::Event(message) = event else { return };
-        // A client that wants no answer gets none; one that waits for it must not wait for ever.
-        let Some(id) = message.ack else { return };
-        let (code, text) = match message.name.as_deref() {
-            Some("inbox" | "read" | "ack" | "subscribe" | "unsubscribe") => {
-                ("not_available", "this hub does not do that yet")
-            }
-            _ => ("unknown_event", "the hub knows no such event"),
-        };
-        let answer = format!("[{{\"error\":\"{code}\",\"message\":\"{text}\"}}]");
-        session.acknowledge(&message.namespace, id, answer, Vec::new());
+    async fn owner(&self, handshake: &Handshake) -> Result<Option<NonZeroU64>, Denial> {
+        owner::of(&self.gate.identities, handshake).await
+    }
+
+    fn member_owner(&self, member: &Member) -> Option<NonZeroU64> {
+        member.owner
+    }
+
+    fn event(&self, session: &Handle, member: &mut Member, event: Event) {
+        self.hear(session, member, &event);
     }
 }
 
-/// A session as the registry sees it.
-impl Sink for Handle {
-    fn deliver(&self, packet: &Packet) -> bool {
-        self.send(packet).is_ok()
-    }
+/// Questions for one who joins; a user who is disconnected more often in that moment comes back.
+const ATTEMPTS: usize = 3;
 
-    fn end(&self, reason: Close) {
-        self.close(reason);
-    }
+/// Tells a client that its session is over, and ends it so that the stock client stays away.
+fn say_over(client: &Handle, reason: &str, close: Close) {
+    client.emit("/", format!("[\"session:end\",{{\"reason\":\"{reason}\"}}]"), Vec::new());
+    client.leave("/");
+    client.close(close);
 }

@@ -4,8 +4,11 @@
 //! [`tree`] merges those layers and remembers where each value came from; [`section`] reads values
 //! out of it and collects every mistake; this file knows the tables and their rules.
 
+mod callback;
 mod directory;
 mod identity;
+mod redis;
+mod reload;
 mod rules;
 mod section;
 mod tables;
@@ -19,10 +22,13 @@ use std::{fmt, fs, io};
 
 use thiserror::Error;
 
+pub use callback::CallbackIdentity;
 pub use identity::{Identity, SessionIdentity};
+pub use redis::{RedisConfig, RedisPlace, Way};
+pub use reload::Written;
 pub use rules::{
-    endpoint as check_endpoint, fitting as fitting_message, name as check_name, names_loopback,
-    prefixes as check_prefixes,
+    endpoint as check_endpoint, fitting as fitting_message, host_and_port, name as check_name,
+    names_loopback, prefixes as check_prefixes,
 };
 pub use tables::{Config, LogConfig, LogFormat, NotifierConfig, Subscribe, Transport};
 pub use tls::TlsConfig;

@@ -29,6 +29,7 @@ struct Families {
     turned_away: Family<ByReason, Counter>,
     lookups: Family<ByOutcome, Counter>,
     sessions_ended: Family<ByReason, Counter>,
+    events: Family<ByOutcome, Counter>,
     store_up: Family<ByStore, Gauge>,
     store_round_trip: Family<ByStore, Gauge<f64, AtomicU64>>,
     directory_up: Gauge,
@@ -85,7 +86,7 @@ impl Metrics {
         );
         registry.register(
             "notifications",
-            "Notifications by outcome: delivered to somebody, absent (nobody there), duplicate",
+            "Notifications by outcome: delivered to somebody, absent (nobody there), duplicate; and disconnect, an order to disconnect a user",
             families.notifications.clone(),
         );
         registry.register(
@@ -107,6 +108,11 @@ impl Metrics {
             "sessions_ended",
             "Sessions of connected users seen to end, by reason",
             families.sessions_ended.clone(),
+        );
+        registry.register(
+            "client_events",
+            "Events of clients by outcome: done, or the error",
+            families.events.clone(),
         );
         registry.register(
             "session_store_up",
@@ -190,6 +196,11 @@ impl Metrics {
         self.families.sessions_ended.get_or_create_owned(&ByReason { reason })
     }
 
+    /// Events of clients with that outcome.
+    pub fn events(&self, outcome: &'static str) -> Counter {
+        self.families.events.get_or_create_owned(&ByOutcome { outcome })
+    }
+
     /// What the session store of an identity says of itself.
     pub fn store(&self, identity: usize, store: &str) -> StoreMetrics {
         let store = ByStore { store: store.to_owned(), identity };
@@ -220,10 +231,10 @@ pub struct StoreMetrics {
 }
 
 /// What becomes of a notification.
-const OUTCOMES: [&str; 3] = ["delivered", "absent", "duplicate"];
+const OUTCOMES: [&str; 4] = ["delivered", "absent", "duplicate", "disconnect"];
 
 /// What the parts that exist can say to a client.
-const TURNED_AWAY: [&str; 16] = [
+const TURNED_AWAY: [&str; 17] = [
     "origin",
     "no_cookie",
     "malformed",
@@ -236,6 +247,7 @@ const TURNED_AWAY: [&str; 16] = [
     "too_deep",
     "too_large",
     "no_user",
+    "other_user",
     "store_unavailable",
     "too_many",
     "rate",

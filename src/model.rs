@@ -16,6 +16,10 @@ pub struct UserId(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupName(Arc<str>);
 
+/// Names of groups that belong together: `*` stands for any text, also for none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPattern(Box<[Box<str>]>);
+
 /// Where a notification goes. Its text form is `u/<user>/`, `g/<group>/` or `all/`.
 ///
 /// The slash at the end belongs to it: without it, ZeroMQ's subscription to `u/1` would also match
@@ -48,6 +52,20 @@ pub struct Notification {
     pub id: Option<Arc<str>>,
 }
 
+/// What a notifier says, in its order.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Somebody is to hear this.
+    Notify(Notification),
+    /// A user's connections are to end.
+    Disconnect {
+        /// Whose.
+        user: UserId,
+        /// The notifier's own id; the same one counts once.
+        id: Option<Arc<str>>,
+    },
+}
+
 /// The name of an event that a notifier may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(Arc<str>);
@@ -70,6 +88,28 @@ impl GroupName {
     /// It is empty or longer than 256 bytes.
     pub fn new(name: &str) -> Result<Self, BadAddress> {
         sized(name).map(|name| Self(name.into()))
+    }
+}
+
+impl GroupPattern {
+    /// # Errors
+    /// It is empty, or longer than a name can be.
+    pub fn new(pattern: &str) -> Result<Self, BadAddress> {
+        sized(pattern).map(|pattern| Self(pattern.split('*').map(Box::from).collect()))
+    }
+
+    /// Takes time in proportion to the name: each piece is looked for once, behind the one before.
+    pub fn matches(&self, GroupName(name): &GroupName) -> bool {
+        let [first, middle @ .., last] = &*self.0 else {
+            return self.0.iter().all(|whole| **whole == **name);
+        };
+        let inner = name.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last));
+        let Some(mut rest) = inner else { return false };
+        for piece in middle {
+            let Some((_, behind)) = rest.split_once(&**piece) else { return false };
+            rest = behind;
+        }
+        true
     }
 }
 
@@ -216,6 +256,40 @@ mod tests {
         for text in others {
             assert_eq!(Address::parse(text), Err(BadAddress), "{text}");
         }
+    }
+
+    #[test]
+    fn star_stands_for_any_text() {
+        let matches = |pattern: &str, name: &str| {
+            GroupPattern::new(pattern).unwrap().matches(&GroupName::new(name).unwrap())
+        };
+        for (pattern, name) in [
+            ("*", "a"),
+            ("a", "a"),
+            ("news-*", "news-"),
+            ("news-*", "news-es*"),
+            ("*-es", "news-es"),
+            ("a*a", "aa"),
+            ("a**b", "ab"),
+            ("*b*b*", "abcb"),
+            ("é*", "éa"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("a", "ab"),
+            ("news-*", "news"),
+            ("news-*", "old-news-es"),
+            ("a*a", "a"),
+            ("*b*b*", "abc"),
+            ("a*b", "abc"),
+            ("?", "a"),
+            ("[a]", "a"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+        assert!(!matches(&"a*".repeat(100), &"a".repeat(99)));
+        assert!(GroupPattern::new("").is_err() && GroupPattern::new(&"*".repeat(257)).is_err());
     }
 
     #[test]

@@ -191,6 +191,8 @@ pub struct Observed {
     pub absent: u64,
     /// Notifications whose id was taken before.
     pub duplicates: u64,
+    /// Orders to disconnect a user.
+    pub disconnects: u64,
     /// Messages refused, by reason.
     pub refused: std::collections::BTreeMap<&'static str, u64>,
     /// Seconds since the last message; nothing if there was none.
@@ -218,6 +220,7 @@ impl Handler<Observe> for Notifier {
             deliveries: 0,
             absent: 0,
             duplicates: 0,
+            disconnects: 0,
             refused: Default::default(),
             last_seen_seconds: None,
         };

@@ -3,16 +3,27 @@
 //! It hands each announcement to the sessions it is for. It does no I/O, reads no payload and knows
 //! no session: only a [`Sink`] for each, which whoever lets a client join brings along.
 
+mod change;
+mod groups;
+mod kicked;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, MailboxError, Message, MessageResult, Recipient,
+};
 use protocol::{Close, Packet};
 use serde::Serialize;
 use slab::Slab;
 
 use crate::model::{Address, GroupName, UserId};
+use change::ChangeOf;
+pub use change::{Change, Changed, Seat};
+use groups::Groups;
+use kicked::Kicked;
 
 /// Where a session takes packets.
 pub trait Sink: Send {
@@ -20,6 +31,8 @@ pub trait Sink: Send {
     fn deliver(&self, packet: &Packet) -> bool;
     /// Ends the session.
     fn end(&self, reason: Close);
+    /// Tells the client that its session is over, and ends it: it does not come back by itself.
+    fn dismiss(&self, reason: Close);
 }
 
 /// The actor. There is one.
@@ -27,7 +40,9 @@ pub trait Sink: Send {
 pub struct Registry {
     members: Slab<Member>,
     users: HashMap<UserId, Sessions>,
-    groups: HashMap<GroupName, Sessions>,
+    groups: Groups,
+    kicked: Kicked,
+    joined: u64,
     /// Notifiers that subscribe per address; bounded by the notifiers.
     watchers: Vec<Recipient<Interest>>,
     /// One address for all memberships, since each clone of one costs two allocations.
@@ -36,8 +51,15 @@ pub struct Registry {
 
 struct Member {
     user: UserId,
+    /// What its session lists.
+    granted: Box<[GroupName]>,
+    /// Where it is.
     groups: Box<[GroupName]>,
+    /// Tells it from one that has its key later.
+    number: u64,
     sink: Box<dyn Sink>,
+    /// It is on its way out, and hears nothing more.
+    dismissed: bool,
 }
 
 /// Keys of members. Nearly all users have one or two sessions.
@@ -45,21 +67,41 @@ type Sessions = smallvec::SmallVec<[usize; 2]>;
 
 /// A client comes in. The answer is its membership: dropped, it leaves.
 #[derive(Message)]
-#[rtype(result = "Membership")]
+#[rtype(result = "Result<Membership, Outdated>")]
 pub struct Join {
     /// Who it is.
     pub user: UserId,
+    /// When a store was asked that says so, if one was.
+    pub asked: Option<Instant>,
     /// Groups it belongs to from the start.
     pub groups: Vec<GroupName>,
     /// Where its packets go.
     pub sink: Box<dyn Sink>,
 }
 
+/// The user was disconnected at this time, and the answer that lets the client in is older: ask anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outdated(pub Instant);
+
+/// Ends all connections of a user: their session is over. Who comes back is asked about anew. The answer
+/// is how many there were.
+#[derive(Message)]
+#[rtype(result = "u32")]
+pub struct Disconnect(pub UserId);
+
 /// Announcements, in the order in which everyone is to hear them. The answer is, one for one, how
-/// many sessions took them.
+/// many sessions took them, or were ended.
 #[derive(Message)]
 #[rtype(result = "Vec<u32>")]
-pub struct Publish(pub Vec<Announcement>);
+pub struct Publish(pub Vec<Step>);
+
+/// What has its place in the order.
+pub enum Step {
+    /// A notification.
+    Announce(Announcement),
+    /// The end of a user's connections.
+    Disconnect(UserId),
+}
 
 /// A notification that is ordered and framed.
 pub struct Announcement {
@@ -109,8 +151,23 @@ pub struct Observed {
 /// A place in the registry, given back when dropped.
 #[derive(Debug)]
 pub struct Membership {
-    key: usize,
-    registry: Arc<Addr<Registry>>,
+    seat: Seat,
+}
+
+impl Membership {
+    /// Changes its groups; what is asked for first is done first. At most as many are under way as its
+    /// client may send events.
+    pub fn change(
+        &self,
+        change: Change,
+    ) -> impl Future<Output = Result<Changed, MailboxError>> + use<> {
+        self.seat.registry.send(ChangeOf { key: self.seat.key, change })
+    }
+
+    /// Its place, for whoever sees its session change.
+    pub fn seat(&self) -> Seat {
+        self.seat.clone()
+    }
 }
 
 #[derive(Message)]
@@ -120,7 +177,7 @@ struct Leave(usize);
 impl Drop for Membership {
     #[expect(clippy::disallowed_methods, reason = "one message per joined session")]
     fn drop(&mut self) {
-        self.registry.do_send(Leave(self.key));
+        self.seat.registry.do_send(Leave(self.seat.key));
     }
 }
 
@@ -133,7 +190,7 @@ impl Registry {
             gained.push(Address::User(member.user.clone()));
         }
         for group in &member.groups {
-            if enter(self.groups.entry(group.clone()), key) {
+            if self.groups.enter(group, key) {
                 gained.push(Address::Group(group.clone()));
             }
         }
@@ -149,7 +206,7 @@ impl Registry {
             lost.push(Address::User(member.user));
         }
         for group in member.groups {
-            if depart(self.groups.entry(group.clone()), key) {
+            if self.groups.depart(&group, key) {
                 lost.push(Address::Group(group));
             }
         }
@@ -157,13 +214,31 @@ impl Registry {
     }
 
     fn deliver(&self, announcement: &Announcement) -> u32 {
-        let take = |member: &Member| u32::from(member.sink.deliver(&announcement.packet));
-        let sessions = match &announcement.to {
-            Address::All => return self.members.iter().map(|(_, member)| take(member)).sum(),
-            Address::User(user) => self.users.get(user),
-            Address::Group(group) => self.groups.get(group),
+        let take = |member: &Member| {
+            u32::from(!member.dismissed && member.sink.deliver(&announcement.packet))
         };
-        sessions.into_iter().flatten().filter_map(|key| self.members.get(*key)).map(take).sum()
+        let by_key = |key| self.members.get(key).map_or(0, take);
+        match &announcement.to {
+            Address::All => self.members.iter().map(|(_, member)| take(member)).sum(),
+            Address::User(user) => {
+                self.users.get(user).into_iter().flatten().copied().map(by_key).sum()
+            }
+            Address::Group(group) => self.groups.members(group).map(by_key).sum(),
+        }
+    }
+
+    /// Its members stay until they leave: their keys are still held.
+    fn disconnect(&mut self, user: &UserId) -> u32 {
+        self.kicked.note(user, now());
+        let mut ended = 0;
+        for key in self.users.get(user).into_iter().flatten() {
+            if let Some(member) = self.members.get_mut(*key).filter(|member| !member.dismissed) {
+                member.dismissed = true;
+                member.sink.dismiss(Close::Kicked);
+                ended += 1;
+            }
+        }
+        ended
     }
 
     fn tell(&self, changes: impl Iterator<Item = Interest>) {
@@ -211,10 +286,17 @@ impl Handler<Join> for Registry {
     type Result = MessageResult<Join>;
 
     fn handle(&mut self, join: Join, ctx: &mut Self::Context) -> Self::Result {
-        let member = Member { user: join.user, groups: join.groups.into(), sink: join.sink };
-        let key = self.join(member);
+        let Join { user, asked, groups, sink } = join;
+        if let Some(at) = asked.and_then(|asked| self.kicked.since(&user, asked)) {
+            return MessageResult(Err(Outdated(at)));
+        }
+        let number = self.joined;
+        self.joined += 1;
+        let granted: Box<[GroupName]> = groups.into();
+        let groups = granted.clone();
+        let key = self.join(Member { user, granted, groups, number, sink, dismissed: false });
         let registry = self.address.get_or_init(|| Arc::new(ctx.address())).clone();
-        MessageResult(Membership { key, registry })
+        MessageResult(Ok(Membership { seat: Seat { key, number, registry } }))
     }
 }
 
@@ -229,8 +311,20 @@ impl Handler<Leave> for Registry {
 impl Handler<Publish> for Registry {
     type Result = Vec<u32>;
 
-    fn handle(&mut self, Publish(announcements): Publish, _: &mut Self::Context) -> Vec<u32> {
-        announcements.iter().map(|announcement| self.deliver(announcement)).collect()
+    fn handle(&mut self, Publish(steps): Publish, _: &mut Self::Context) -> Vec<u32> {
+        let step = |step: &Step| match step {
+            Step::Announce(announcement) => self.deliver(announcement),
+            Step::Disconnect(user) => self.disconnect(user),
+        };
+        steps.iter().map(step).collect()
+    }
+}
+
+impl Handler<Disconnect> for Registry {
+    type Result = u32;
+
+    fn handle(&mut self, Disconnect(user): Disconnect, _: &mut Self::Context) -> u32 {
+        self.disconnect(&user)
     }
 }
 
@@ -239,7 +333,7 @@ impl Handler<Watch> for Registry {
 
     fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) {
         let users = self.users.keys().cloned().map(Address::User);
-        let groups = self.groups.keys().cloned().map(Address::Group);
+        let groups = self.groups.names().cloned().map(Address::Group);
         for address in users.chain(groups) {
             tell(&watcher, Interest::Gained(address));
         }
@@ -270,11 +364,17 @@ impl Handler<Observe> for Registry {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "when a user was disconnected")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::model::GroupPattern;
 
     #[derive(Clone, Default)]
     struct Heard(Arc<Mutex<Vec<Packet>>>);
@@ -286,14 +386,25 @@ mod tests {
         }
 
         fn end(&self, _: Close) {}
+
+        fn dismiss(&self, reason: Close) {
+            self.0.lock().unwrap().push(Packet::text(reason.as_str()));
+        }
     }
 
     fn join(registry: &mut Registry, user: &str, groups: &[&str]) -> (usize, Heard) {
         let heard = Heard::default();
-        let groups = groups.iter().map(|group| GroupName::new(group).unwrap()).collect();
+        let groups = names(groups);
+        let granted = groups.clone();
         let user = UserId::new(user).unwrap();
-        let key = registry.join(Member { user, groups, sink: Box::new(heard.clone()) });
+        let sink = Box::new(heard.clone());
+        let number = 0;
+        let key = registry.join(Member { user, granted, groups, number, sink, dismissed: false });
         (key, heard)
+    }
+
+    fn names(groups: &[&str]) -> Box<[GroupName]> {
+        groups.iter().map(|group| GroupName::new(group).unwrap()).collect()
     }
 
     fn publish(registry: &Registry, to: &str) -> u32 {
@@ -327,6 +438,49 @@ mod tests {
         assert_eq!(publish(&registry, "g/news/"), 0);
         assert_eq!(registry.groups.len(), 1);
         assert_eq!(registry.users.len(), 1);
+    }
+
+    #[test]
+    fn who_is_disconnected_hears_nothing_more_and_is_counted_once() {
+        let mut registry = Registry::default();
+        let (_, first) = join(&mut registry, "ana", &["ops"]);
+        let (_, second) = join(&mut registry, "ana", &[]);
+        let (_, other) = join(&mut registry, "luis", &["ops"]);
+        let user = UserId::new("ana").unwrap();
+        assert_eq!([registry.disconnect(&user), registry.disconnect(&user)], [2, 0]);
+        assert_eq!([publish(&registry, "u/ana/"), publish(&registry, "g/ops/")], [0, 1]);
+        let counts = [&first, &second, &other].map(|heard| heard.0.lock().unwrap().len());
+        assert_eq!(counts, [1, 1, 1]);
+        assert_eq!(registry.disconnect(&UserId::new("nobody").unwrap()), 0);
+    }
+
+    #[test]
+    fn groups_are_joined_as_granted_and_left_when_they_are_not_any_more() {
+        let mut registry = Registry::default();
+        let (key, _) = join(&mut registry, "ana", &["ops", "staff"]);
+        let group = |name: &str| GroupName::new(name).unwrap();
+        let enter = |name: &str, by_pattern| Change::Enter { group: group(name), by_pattern };
+        assert_eq!(registry.change(key, enter("secret", false)), Changed::NotGranted);
+        assert_eq!(registry.change(key, enter("news-es", true)), Changed::Done);
+        assert_eq!(registry.change(key, Change::Exit(group("staff"))), Changed::Done);
+        let heard = |registry: &Registry| {
+            ["g/ops/", "g/staff/", "g/news-es/", "g/new/"].map(|to| publish(registry, to))
+        };
+        assert_eq!(heard(&registry), [1, 0, 1, 0]);
+        let patterns = [GroupPattern::new("news-*").unwrap()];
+        registry.regroup(key, names(&["staff", "new"]).into(), &patterns);
+        assert_eq!(heard(&registry), [0, 0, 1, 1], "staff was left at will");
+        assert_eq!(registry.change(key, enter("ops", false)), Changed::NotGranted);
+        assert_eq!(registry.change(key, enter("staff", false)), Changed::Done);
+        registry.regroup(key, Vec::new(), &[]);
+        assert_eq!(heard(&registry), [0, 0, 0, 0]);
+        assert_eq!(registry.groups.len(), 0);
+        for n in 0..1_000 {
+            assert_eq!(registry.change(key, enter(&n.to_string(), true)), Changed::Done);
+        }
+        assert_eq!(registry.change(key, enter("one-more", true)), Changed::TooMany);
+        registry.leave(key);
+        assert_eq!(registry.groups.len(), 0);
     }
 
     #[test]

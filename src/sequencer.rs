@@ -16,8 +16,8 @@ use actix::{
 };
 use serde::Serialize;
 
-use crate::model::Notification;
-use crate::registry::{Announcement, Publish, Registry};
+use crate::model::{Notification, Order};
+use crate::registry::{Announcement, Publish, Registry, Step};
 use store::{Duplicates, Sequence};
 
 /// The actor. There is one.
@@ -28,17 +28,17 @@ pub struct Sequencer {
     accepted: u64,
 }
 
-/// Notifications of one notifier, in its order. The answer is an outcome for each.
+/// What one notifier says, in its order. The answer is an outcome for each.
 #[derive(Message)]
 #[rtype(result = "Vec<Outcome>")]
 pub struct Batch {
     /// The notifier's name, as browsers hear it.
     pub from: Arc<str>,
-    /// What it announces.
-    pub notifications: Vec<Notification>,
+    /// What it announces, and whom it disconnects.
+    pub orders: Vec<Order>,
 }
 
-/// What became of a notification.
+/// What became of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// That many connections took it.
@@ -47,6 +47,8 @@ pub enum Outcome {
     Absent,
     /// Its id was taken before.
     Duplicate,
+    /// The user is disconnected.
+    Disconnected,
     /// The registry is gone: the hub is going down.
     Lost,
 }
@@ -78,29 +80,44 @@ impl Sequencer {
         Self { registry, sequence, duplicates: Duplicates::default(), accepted: 0 }
     }
 
-    /// Orders a batch: an announcement and its place in the outcomes for each that is no duplicate.
-    fn order(&mut self, batch: Batch) -> (Vec<Outcome>, Vec<usize>, Vec<Announcement>) {
+    /// Orders a batch: a step and its place in the outcomes for each that is no duplicate.
+    fn order(&mut self, batch: Batch) -> (Vec<Outcome>, Vec<usize>, Vec<Step>) {
         let at = milliseconds();
         let now = now();
-        let mut outcomes = Vec::with_capacity(batch.notifications.len());
-        let mut places = Vec::with_capacity(batch.notifications.len());
-        let mut announcements = Vec::with_capacity(batch.notifications.len());
-        for notification in batch.notifications {
-            if let Some(id) = &notification.id
-                && !self.duplicates.first(&batch.from, &notification.to, id, now)
-            {
+        let mut outcomes = Vec::with_capacity(batch.orders.len());
+        let mut places = Vec::with_capacity(batch.orders.len());
+        let mut steps = Vec::with_capacity(batch.orders.len());
+        for order in batch.orders {
+            let from = &*batch.from;
+            let first = match &order {
+                Order::Notify(Notification { to, id, .. }) => {
+                    id.as_ref().is_none_or(|id| self.duplicates.first(from, to, id, now))
+                }
+                Order::Disconnect { user, id } => id
+                    .as_ref()
+                    .is_none_or(|id| self.duplicates.first(from, &("disconnect", user), id, now)),
+            };
+            if !first {
                 outcomes.push(Outcome::Duplicate);
                 continue;
             }
-            let position = self.sequence.next(at);
-            let packet =
-                encode::packet(&notification, &batch.from, at, position, self.sequence.epoch());
             places.push(outcomes.len());
-            outcomes.push(Outcome::Absent);
-            announcements.push(Announcement { to: notification.to, packet });
+            match order {
+                Order::Notify(notification) => {
+                    let position = self.sequence.next(at);
+                    let epoch = self.sequence.epoch();
+                    let packet = encode::packet(&notification, from, at, position, epoch);
+                    outcomes.push(Outcome::Absent);
+                    steps.push(Step::Announce(Announcement { to: notification.to, packet }));
+                    self.accepted += 1;
+                }
+                Order::Disconnect { user, .. } => {
+                    outcomes.push(Outcome::Disconnected);
+                    steps.push(Step::Disconnect(user));
+                }
+            }
         }
-        self.accepted += announcements.len() as u64;
-        (outcomes, places, announcements)
+        (outcomes, places, steps)
     }
 }
 
@@ -112,18 +129,19 @@ impl Handler<Batch> for Sequencer {
     type Result = ResponseActFuture<Self, Vec<Outcome>>;
 
     fn handle(&mut self, batch: Batch, _: &mut Self::Context) -> Self::Result {
-        let (mut outcomes, places, announcements) = self.order(batch);
+        let (mut outcomes, places, steps) = self.order(batch);
         // Sent before this returns: batches reach the registry in the order in which they came here.
-        let publish = self.registry.send(Publish(announcements));
+        let publish = self.registry.send(Publish(steps));
         Box::pin(publish.into_actor(self).map(move |counts, _, _| {
             let counts = counts.ok();
             for (n, place) in places.into_iter().enumerate() {
                 let count = counts.as_ref().and_then(|counts| counts.get(n));
                 if let Some(outcome) = outcomes.get_mut(place) {
-                    *outcome = match count {
-                        Some(0) => Outcome::Absent,
-                        Some(count) => Outcome::Delivered(*count),
-                        None => Outcome::Lost,
+                    *outcome = match (*outcome, count) {
+                        (_, None) => Outcome::Lost,
+                        (Outcome::Disconnected, Some(_)) => Outcome::Disconnected,
+                        (_, Some(0)) => Outcome::Absent,
+                        (_, Some(count)) => Outcome::Delivered(*count),
                     };
                 }
             }

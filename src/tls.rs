@@ -1,5 +1,6 @@
 //! A certificate and its key, from PEM files to what rustls wants; and a sentence for whoever gave
-//! files that do not serve. It opens no connection and does not watch the files: `app/tls.rs` does.
+//! files that do not serve. And whom the hub believes where it is the client itself. It opens no
+//! connection and does not watch the files: `app/tls.rs` does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig};
 use thiserror::Error;
 
 /// Why two files are no certificate with its key.
@@ -42,6 +43,40 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> 
         .with_no_client_auth()
         .with_single_cert(chain, secret)
         .map_err(|error| blame(error, certificate, key))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// How the hub is a client of TLS 1.2 and 1.3, HTTP/1.1 only: it believes the authorities in that PEM
+/// file, and no others; without one, those of the system.
+///
+/// # Errors
+/// The file, or the system, has no certificate that serves.
+pub fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        Some(path) => {
+            for certificate in chain(path)? {
+                let added = roots.add(certificate);
+                added.map_err(|error| {
+                    format!("a certificate in {} cannot be used: {error}", path.display())
+                })?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err("the system has no certificate authorities; install ca-certificates, \
+                            or name them in ca_file"
+                    .to_owned());
+            }
+        }
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

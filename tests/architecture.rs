@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The hub's parts from the bottom up. A part may import those below its own row.
-const ROWS: [&[&str]; 11] = [
+const ROWS: [&[&str]; 12] = [
     &["tls"],
-    &["descriptors", "model", "config"],
+    &["model"],
+    &["descriptors", "config"],
     &["metrics"],
     &["registry"],
     &["sequencer"],

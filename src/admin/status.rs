@@ -73,8 +73,8 @@ pub(super) async fn get(hub: Data<Hub>) -> HttpResponse {
         stores: hub
             .identities
             .iter()
-            .filter_map(Identity::store)
-            .map(|store| store.observe(now()))
+            .filter_map(Identity::sessions)
+            .flat_map(|sessions| sessions.observe(now()))
             .collect(),
         sessions: hub.watch.send(watch::Observe).await.ok(),
     })

@@ -56,6 +56,7 @@ pub(super) fn socketio(config: &Config, max_connections: usize) -> socketio::Con
             max_attachment_bytes: terms.max_attachment_bytes,
             attachment_timeout: terms.attachment_timeout,
             max_namespaces: terms.max_namespaces,
+            packet_rate: u32::try_from(terms.event_rate).unwrap_or(u32::MAX),
             // The hub asks clients nothing.
             ..Limits::default()
         },

@@ -4,12 +4,19 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use actix_http::header::{COOKIE, HeaderMap, HeaderValue};
 use identity::{Credentials, Lookup, Reason, Recipe, User};
 use serde_json::json;
 
 use super::{Exit, WhoamiArgs, run};
+use crate::clients::callback::{Callback, Verdict};
+use crate::clients::sessions::Visitor;
 use crate::clients::store::{AskError, Store};
-use crate::config::{Config, Identity, SessionIdentity, Sources};
+use crate::config::{
+    CallbackIdentity, Config, Identity, RedisConfig, RedisPlace, SessionIdentity, Sources,
+};
+
+mod steps;
 
 /// What the identities came to.
 enum Answer {
@@ -56,8 +63,16 @@ async fn ask(config: &Config, args: &WhoamiArgs, now: Duration) -> Answer {
         };
         match identity {
             Identity::Dev => say("dev: takes no cookies; a client says itself who it is"),
+            Identity::Callback(callback) => match call(callback, args, &say).await {
+                Answer::Anonymous(reason) => {
+                    if matches!(answer, Answer::Anonymous("no_user" | "no_cookie")) {
+                        answer = Answer::Anonymous(reason);
+                    }
+                }
+                other => return other,
+            },
             Identity::Session(session) => {
-                match follow(session, &config.redis, &args.cookie, now, &say).await {
+                match follow(session, &config.redis, args, now, &say).await {
                     Answer::User(user) => return Answer::User(user),
                     // Whose this cookie is may be known again soon; nobody else may be taken for it.
                     Answer::Unavailable => return Answer::Unavailable,
@@ -76,27 +91,35 @@ async fn ask(config: &Config, args: &WhoamiArgs, now: Duration) -> Answer {
 /// The chain of one identity. Neither ids nor secrets are shown.
 async fn follow(
     session: &SessionIdentity,
-    redis: &str,
-    cookies: &str,
+    redis: &RedisConfig,
+    args: &WhoamiArgs,
     now: Duration,
     say: &impl Fn(&str),
 ) -> Answer {
     let recipe = &session.recipe;
-    let shown = Credentials { cookies: Some(cookies) };
+    let token = args.token.as_deref().filter(|_| !session.token.is_empty());
+    let shown = Credentials { cookies: args.cookie.as_deref(), token, remote: args.remote_ip };
+    let what = match token {
+        Some(_) => format!("token {:?}", session.token),
+        None => format!("cookie {:?}", recipe.cookie),
+    };
     let judged = recipe.credential(&shown).and_then(|credential| recipe.lookup(&credential, now));
     let key = match judged {
         Ok(Lookup::User(user)) => {
-            say(&format!("cookie {:?}: there, and its signature is good", recipe.cookie));
+            say(&format!("{what}: there, and good ({})", steps::judged_by(recipe)));
             return known(recipe, user, say);
         }
         Ok(Lookup::Key(key)) => key,
         Err(reason) => {
-            say(&format!("cookie {:?}: {reason}", recipe.cookie));
+            say(&format!("{what}: {reason}{}", steps::why(reason, recipe, args.remote_ip)));
             return Answer::Anonymous(reason.as_str());
         }
     };
-    say(&format!("cookie {:?}: there, and its id is one of the application's", recipe.cookie));
-    let value = read(session.store_url(redis), key).await;
+    say(&format!(
+        "{what}: there, and its id is one of the application's ({})",
+        steps::judged_by(recipe)
+    ));
+    let value = read(&redis.place(&session.redis), key).await;
     let value = match value {
         Ok(value) => value,
         Err(AskError::NoString) => {
@@ -108,15 +131,54 @@ async fn follow(
             return Answer::Unavailable;
         }
     };
-    match &value {
-        Some(value) => say(&format!("store: key {:?} holds {} bytes", recipe.key, value.len())),
-        None => say(&format!("store: key {:?} does not exist for this id", recipe.key)),
+    let Some(value) = value else {
+        say(&format!("store: key {:?} does not exist for this id", recipe.key));
+        return Answer::Anonymous(Reason::NoSession.as_str());
+    };
+    say(&format!("store: key {:?} holds {} bytes", recipe.key, value.len()));
+    for step in recipe.explain(&value) {
+        say(&format!("session: {step}"));
     }
-    match recipe.user(value.as_deref(), now) {
+    match recipe.user(Some(&value), now) {
         Ok(user) => known(recipe, user, say),
         Err(reason) => {
-            say(&format!("session: {reason} (unwrap {:?}, user {:?})", recipe.unwrap, recipe.user));
+            say(&format!("session: {reason}{}", steps::why(reason, recipe, args.remote_ip)));
             Answer::Anonymous(reason.as_str())
+        }
+    }
+}
+
+/// Asks the web application. What it is shown is not shown here.
+async fn call(config: &CallbackIdentity, args: &WhoamiArgs, say: &impl Fn(&str)) -> Answer {
+    let callback = Callback::new(1, config, None);
+    let mut headers = HeaderMap::new();
+    let cookies = args.cookie.as_deref();
+    let cookie = cookies.and_then(|cookies| HeaderValue::from_str(cookies).ok());
+    if let Some(cookie) = cookie.filter(|cookie| !cookie.is_empty()) {
+        headers.insert(COOKIE, cookie);
+    }
+    let auth = args.token.as_ref().map(|token| json!({ &config.token: token }).to_string());
+    let auth = auth.as_deref();
+    let visitor = Visitor { cookies, headers: &headers, remote: args.remote_ip, auth };
+    let shown = match callback.shown(&visitor) {
+        Ok(shown) => shown,
+        Err(reason) => {
+            say(&format!("callback: nothing to ask about: {reason}"));
+            return Answer::Anonymous(reason.as_str());
+        }
+    };
+    match callback.question(&shown).await {
+        Ok(Verdict::User(user, _)) => {
+            say(&format!("callback: {} names a user, groups {:?}", config.url.path(), user.groups));
+            Answer::User(user.id)
+        }
+        Ok(Verdict::Nobody(reason)) => {
+            say(&format!("callback: {} says nobody: {reason}", config.url.path()));
+            Answer::Anonymous(reason.as_str())
+        }
+        Err(failure) => {
+            say(&format!("callback: {failure}"));
+            Answer::Unavailable
         }
     }
 }
@@ -126,8 +188,8 @@ fn known(recipe: &Recipe, user: User, say: &impl Fn(&str)) -> Answer {
     Answer::User(user.id)
 }
 
-async fn read(url: &str, key: String) -> Result<Option<Vec<u8>>, AskError> {
-    let store = Store::new(1, url, key.clone(), None);
+async fn read(place: &RedisPlace, key: String) -> Result<Option<Vec<u8>>, AskError> {
+    let store = Store::new(1, place, key.clone(), None);
     let store = store.map_err(|error| AskError::Away(error.to_string()))?;
     store.connect().await?;
     store.get(&key).await

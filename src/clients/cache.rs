@@ -25,13 +25,17 @@ impl Fingerprint {
 /// Bounded by its capacity, and by time.
 pub struct Cache {
     sessions: LruCache<Fingerprint, Entry>,
+    /// Answers to questions of before are worth nothing.
+    ended: Option<Instant>,
 }
 
 struct Entry {
     /// When the store was asked, or the session was seen to end.
     at: Instant,
-    /// Nobody: the session has ended. An answer to a question of before must not count after it.
+    /// Nobody: the session has ended, or changed. An answer to a question of before must not count after it.
     user: Option<User>,
+    /// How long the answer is good.
+    fresh: Duration,
 }
 
 /// Sessions remembered.
@@ -39,42 +43,50 @@ const CAPACITY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { sessions: LruCache::new(CAPACITY) }
+        Self { sessions: LruCache::new(CAPACITY), ended: None }
     }
 }
 
 impl Cache {
-    /// The user, and when the store said so, if that was within `fresh` before `now`.
-    pub fn get(
-        &mut self,
-        session: &Fingerprint,
-        now: Instant,
-        fresh: Duration,
-    ) -> Option<(User, Instant)> {
-        let Entry { at, user } = self.sessions.get(session)?;
-        let user = user.as_ref().filter(|_| now.duration_since(*at) < fresh)?;
+    /// The user, and when the store said so, if that answer is still good at `now`.
+    pub fn get(&mut self, session: &Fingerprint, now: Instant) -> Option<(User, Instant)> {
+        let Entry { at, user, fresh } = self.sessions.get(session)?;
+        let user = user.as_ref().filter(|_| now.duration_since(*at) < *fresh)?;
         Some((user.clone(), *at))
     }
 
-    /// Remembers the answer to a question of `asked`; false if the session has ended since: then the
-    /// answer is worth nothing.
-    pub fn put(&mut self, session: Fingerprint, user: &User, asked: Instant) -> bool {
+    /// Remembers the answer to a question of `asked` for `fresh` from then on; false if the session has
+    /// ended since: then the answer is worth nothing.
+    pub fn put(
+        &mut self,
+        session: Fingerprint,
+        user: &User,
+        asked: Instant,
+        fresh: Duration,
+    ) -> bool {
         if self.ended_since(&session, asked) {
             return false;
         }
-        self.sessions.put(session, Entry { at: asked, user: Some(user.clone()) });
+        self.sessions.put(session, Entry { at: asked, user: Some(user.clone()), fresh });
         true
     }
 
-    /// Whether the session was seen to end, by a question of `asked` or later.
+    /// Whether the session was seen to end, by a question of `asked` or later; or may have ended, since
+    /// all was forgotten.
     pub fn ended_since(&self, session: &Fingerprint, asked: Instant) -> bool {
         let ended = |entry: &Entry| entry.user.is_none() && entry.at >= asked;
-        self.sessions.peek(session).is_some_and(ended)
+        self.ended.is_some_and(|at| asked <= at) || self.sessions.peek(session).is_some_and(ended)
     }
 
     /// The session is over, as the answer to a question of `asked` shows.
     pub fn end(&mut self, session: Fingerprint, asked: Instant) {
-        self.sessions.put(session, Entry { at: asked, user: None });
+        self.sessions.put(session, Entry { at: asked, user: None, fresh: Duration::ZERO });
+    }
+
+    /// Any session may be over, or another's: all is forgotten that was asked until `asked`, and what is on its way.
+    pub fn end_all(&mut self, asked: Instant) {
+        self.sessions.clear();
+        self.ended = Some(asked);
     }
 }
 
@@ -90,14 +102,19 @@ mod tests {
         let user = User { id: "77".to_owned(), groups: Vec::new(), expires: None };
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        assert!(cache.put(session, &user, start));
-        let found = cache.get(&session, start + 4 * second, 5 * second);
+        assert!(cache.put(session, &user, start, 5 * second));
+        let found = cache.get(&session, start + 4 * second);
         assert_eq!(found, Some((user.clone(), start)));
-        assert_eq!(cache.get(&session, start + 5 * second, 5 * second), None, "too old");
+        assert_eq!(cache.get(&session, start + 5 * second), None, "too old");
         cache.end(session, start + second);
-        assert_eq!(cache.get(&session, start + second, 5 * second), None, "ended");
-        assert!(!cache.put(session, &user, start), "asked before the end");
-        assert!(cache.put(session, &user, start + 2 * second), "asked after it");
+        assert_eq!(cache.get(&session, start + second), None, "ended");
+        assert!(!cache.put(session, &user, start, 5 * second), "asked before the end");
+        assert!(cache.put(session, &user, start + 2 * second, 5 * second), "asked after it");
+        cache.end_all(start + 3 * second);
+        assert_eq!(cache.get(&session, start + 3 * second), None, "forgotten");
+        assert!(!cache.put(session, &user, start + 3 * second, 5 * second), "asked before that");
+        assert!(cache.ended_since(&session, start + 3 * second));
+        assert!(cache.put(session, &user, start + 4 * second, 5 * second), "asked after that");
     }
 
     #[test]

@@ -1,30 +1,36 @@
-//! A session store: Redis, only ever read.
+//! A session store: Redis, only ever read; and what it tells of its own accord, which keys have changed.
 //!
-//! One connection, kept up by a supervisor of its own: the client library's own retries give up, and
-//! a timeout does not make it connect anew. A store that is away answers at once that it is away;
-//! nobody waits for it to come back but the supervisor.
+//! `node` keeps a connection to a server up, `events` listens on another; `place` is how to enter,
+//! `sentinel` says which server it is, `cluster` has many. A store that is away answers at once that it is
+//! away; nobody waits for it to come back but the supervisor.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
-use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError};
+use redis::RedisError;
 use serde::Serialize;
 use thiserror::Error;
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::metrics::{Metrics, StoreMetrics};
+use cluster::Cluster;
+pub use events::Ear;
+use node::{Ask, Node, Server};
+use place::Door;
+use sentinel::Sentinels;
+
+use crate::config::{RedisPlace, Way};
+use crate::metrics::Metrics;
+
+mod cluster;
+mod events;
+mod node;
+mod place;
+mod sentinel;
 
 /// How long an answer may take. Generous: a slow Redis is better than none.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// From here on it is called slow.
-const SLOW: Duration = Duration::from_millis(500);
 
 /// Between two signs of life.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -42,22 +48,23 @@ pub struct Store {
 }
 
 struct Shared {
-    client: Client,
-    /// Whose sessions are here: its place in the configuration, from 1 on.
-    identity: usize,
-    address: String,
-    /// The key of a session that nobody has. That it can be read shows that the others can.
-    probe: String,
-    link: Mutex<Link>,
-    /// Somebody noticed that the connection is dead.
-    broken: Notify,
+    servers: Servers,
     in_flight: Semaphore,
-    metrics: StoreMetrics,
 }
 
-enum Link {
-    Up { connection: MultiplexedConnection, round_trip: Duration },
-    Away { since: Option<Instant>, error: String },
+enum Servers {
+    One(Arc<Node>),
+    Many(Arc<Cluster>),
+}
+
+/// What all servers of a store have in common.
+#[derive(Clone)]
+struct Terms {
+    /// Whose sessions are here: its place in the configuration, from 1 on.
+    identity: usize,
+    /// The key of a session that nobody has. That it can be read shows that the others can.
+    probe: String,
+    metrics: Option<Metrics>,
 }
 
 /// Why a question has no answer.
@@ -86,6 +93,11 @@ pub struct Observed {
     pub away_seconds: Option<u64>,
     /// Why.
     pub error: Option<String>,
+    /// Whether it tells of changed keys by itself: `on`, some have come; `unknown`, none has come yet;
+    /// `off`, it does not, or the hub cannot hear it now.
+    pub events: &'static str,
+    /// How many have come.
+    pub events_heard: u64,
 }
 
 impl Store {
@@ -95,31 +107,27 @@ impl Store {
     /// The URL cannot be read.
     pub fn new(
         identity: usize,
-        url: &str,
+        place: &RedisPlace,
         probe: String,
         metrics: Option<&Metrics>,
     ) -> Result<Self, RedisError> {
-        let info = url.into_connection_info()?;
-        // Not the library's name: that would need one more permission.
-        let redis = info.redis_settings().clone().set_skip_set_lib_name();
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
-        let address = match info.redis_settings().db() {
-            0 => info.addr().to_string(),
-            db => format!("{}/{db}", info.addr()),
+        let RedisPlace { url, way, ca } = place;
+        let ca = ca.as_deref();
+        let door = Door::new(url, ca)?;
+        let terms = Terms { identity, probe, metrics: metrics.cloned() };
+        let db = door.db();
+        let servers = match way {
+            Way::Direct => {
+                let server = Server::Fixed(door.client()?);
+                Servers::One(Arc::new(Node::new(terms, server, door.address(), db)))
+            }
+            Way::Sentinels { sentinels, master } => {
+                let server = Server::Master(Sentinels::new(sentinels, master, door, ca)?);
+                Servers::One(Arc::new(Node::new(terms, server, master.clone(), db)))
+            }
+            Way::Cluster(seeds) => Servers::Many(Arc::new(Cluster::new(door, seeds, terms))),
         };
-        let away = Link::Away { since: None, error: "not connected yet".to_owned() };
-        let shared = Shared {
-            client: Client::open(info)?,
-            identity,
-            probe,
-            link: Mutex::new(away),
-            broken: Notify::new(),
-            in_flight: Semaphore::new(IN_FLIGHT),
-            metrics: metrics.map(|metrics| metrics.store(identity, &address)).unwrap_or_default(),
-            address,
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(Shared { servers, in_flight: Semaphore::new(IN_FLIGHT) }) })
     }
 
     /// Connects once, or learns that it cannot; nobody sees to it afterwards.
@@ -127,13 +135,23 @@ impl Store {
     /// # Errors
     /// It cannot.
     pub async fn connect(&self) -> Result<(), AskError> {
-        self.dial().await.map(drop).map_err(|error| AskError::Away(error.to_string()))
+        let outcome = match &self.shared.servers {
+            Servers::One(node) => node.dial().await.map(drop),
+            Servers::Many(cluster) => cluster.connect().await,
+        };
+        outcome.map_err(|error| AskError::Away(error.to_string()))
     }
 
-    /// Connects once, or learns that it cannot, and sees to it from then on.
-    pub async fn start(&self) {
-        let first = self.dial().await;
-        actix::spawn(self.clone().supervise(first));
+    /// Connects, and sees to it from then on; returns once that has succeeded, or failed, for the first
+    /// time. `ear` hears of changes of keys like `template`, whose `{id}` stands for anything.
+    pub async fn start(&self, template: &str, ear: Arc<dyn Ear>) {
+        match &self.shared.servers {
+            Servers::One(node) => {
+                actix::spawn(node.clone().supervise(template.to_owned(), ear));
+                node.settled().await;
+            }
+            Servers::Many(cluster) => cluster.start(template, ear).await,
+        }
     }
 
     /// Reads a key.
@@ -144,192 +162,60 @@ impl Store {
         let asked = timeout(PATIENCE, async {
             // The semaphore is never closed.
             let _turn = self.shared.in_flight.acquire().await;
-            read(&mut self.connection()?, key).await.map_err(|error| {
-                if error.code() == Some("WRONGTYPE") {
-                    return AskError::NoString;
+            match &self.shared.servers {
+                Servers::One(node) => {
+                    let asked = node::get(&mut node.connection()?, key, Ask::Plainly).await;
+                    asked.map_err(|error| node.failed(&error))
                 }
-                if !error.is_timeout() {
-                    self.shared.broken.notify_one();
-                }
-                AskError::Away(error.to_string())
-            })
+                Servers::Many(cluster) => cluster.get(key).await,
+            }
         });
         asked.await.unwrap_or_else(|_| Err(AskError::Away("no answer in time".to_owned())))
     }
 
-    /// Whether it could be asked.
+    /// A session has ended since `since`, and the store has not told.
+    pub fn not_told(&self, since: Instant) {
+        // In a Cluster, it is not known any more who should have.
+        if let Servers::One(node) = &self.shared.servers {
+            node.events.not_told(since);
+        }
+    }
+
+    /// Whether it could be asked, or a part of it.
     pub fn is_up(&self) -> bool {
-        matches!(&*self.shared.link.lock(), Link::Up { .. })
-    }
-
-    /// Its state.
-    pub fn observe(&self, now: Instant) -> Observed {
-        let Shared { identity, address, .. } = &*self.shared;
-        let (identity, address) = (*identity, address.clone());
-        match &*self.shared.link.lock() {
-            Link::Up { round_trip, .. } => Observed {
-                identity,
-                address,
-                state: if *round_trip < SLOW { "up" } else { "slow" },
-                round_trip_ms: Some(round_trip.as_millis()),
-                away_seconds: None,
-                error: None,
-            },
-            Link::Away { since, error } => Observed {
-                identity,
-                address,
-                state: "away",
-                round_trip_ms: None,
-                away_seconds: since.map(|since| now.duration_since(since).as_secs()),
-                error: Some(error.clone()),
-            },
+        match &self.shared.servers {
+            Servers::One(node) => node.is_up(),
+            Servers::Many(cluster) => cluster.nodes().iter().any(|node| node.is_up()),
         }
     }
 
-    /// Keeps the connection up, for ever.
-    async fn supervise(self, mut dialled: Result<MultiplexedConnection, RedisError>) {
-        let mut backoff = BACKOFF.0;
-        loop {
-            let error = match dialled {
-                Ok(connection) => {
-                    backoff = BACKOFF.0;
-                    self.attend(connection).await
-                }
-                Err(error) => error,
-            };
-            self.lose(&error);
-            sleep(backoff).await;
-            backoff = (backoff * 2).min(BACKOFF.1);
-            dialled = self.dial().await;
-        }
-    }
-
-    /// Connects, and sees whether sessions can be read at all.
-    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let client = &self.shared.client;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let round_trip = self.probe(&mut connection).await?;
-        self.note(connection.clone(), round_trip);
-        Ok(connection)
-    }
-
-    /// Returns when the connection is dead, with the reason.
-    async fn attend(&self, mut connection: MultiplexedConnection) -> RedisError {
-        loop {
-            let life = tokio::select! {
-                () = self.shared.broken.notified() => self.probe(&mut connection).await,
-                () = sleep(PING_EVERY) => ping(&mut connection).await,
-            };
-            match life {
-                Ok(round_trip) => self.note(connection.clone(), round_trip),
-                Err(error) => return error,
-            }
-        }
-    }
-
-    async fn probe(&self, connection: &mut MultiplexedConnection) -> Result<Duration, RedisError> {
-        let round_trip = ping(connection).await?;
-        match read(connection, &self.shared.probe).await {
-            // Whatever is there, it can be read.
-            Err(error) if error.code() != Some("WRONGTYPE") => Err(error),
-            _ => Ok(round_trip),
-        }
-    }
-
-    /// It lives; says so if that, or its pace, is new.
-    fn note(&self, connection: MultiplexedConnection, round_trip: Duration) {
-        let store = &self.shared.address;
-        let mut link = self.shared.link.lock();
-        let slow = round_trip >= SLOW;
-        let before = match &*link {
-            Link::Up { round_trip, .. } => Some(*round_trip >= SLOW),
-            Link::Away { .. } => None,
-        };
-        if before.is_none() {
-            info!("session store up store={store} round_trip={round_trip:.1?}");
-        }
-        if slow && before != Some(true) {
-            warn!(
-                "session store slow store={store} round_trip={round_trip:.1?} \
-                 effect=\"joining takes that long; beyond {PATIENCE:?} nobody new gets in\" \
-                 advice=\"what keeps Redis? see its SLOWLOG, and the network between\""
-            );
-        }
-        if !slow && before == Some(true) {
-            info!("session store fast again store={store} round_trip={round_trip:.1?}");
-        }
-        self.shared.metrics.up.set(1);
-        self.shared.metrics.round_trip.set(round_trip.as_secs_f64());
-        *link = Link::Up { connection, round_trip };
-    }
-
-    fn lose(&self, error: &RedisError) {
-        let mut link = self.shared.link.lock();
-        let since = match &*link {
-            Link::Away { since: Some(since), .. } => *since,
-            _ => {
-                warn!(
-                    "session store away store={} error={:?} \
-                     effect=\"nobody new of identity {} gets in; connected users stay for their grace\" \
-                     advice={:?}",
-                    self.shared.address,
-                    error.to_string(),
-                    self.shared.identity,
-                    advice(error),
-                );
-                now()
-            }
-        };
-        self.shared.metrics.up.set(0);
-        *link = Link::Away { since: Some(since), error: error.to_string() };
-    }
-
-    fn connection(&self) -> Result<MultiplexedConnection, AskError> {
-        match &*self.shared.link.lock() {
-            Link::Up { connection, .. } => Ok(connection.clone()),
-            Link::Away { error, .. } => Err(AskError::Away(error.clone())),
+    /// Its state; in a Cluster, that of each server.
+    pub fn observe(&self, now: Instant) -> Vec<Observed> {
+        match &self.shared.servers {
+            Servers::One(node) => vec![node.observe(now)],
+            Servers::Many(cluster) => cluster.observe(now),
         }
     }
 }
 
-async fn read(
-    connection: &mut MultiplexedConnection,
-    key: &str,
-) -> Result<Option<Vec<u8>>, RedisError> {
-    redis::cmd("GET").arg(key).query_async(connection).await
-}
-
-async fn ping(connection: &mut MultiplexedConnection) -> Result<Duration, RedisError> {
-    let asked = now();
-    redis::cmd("PING").query_async::<()>(connection).await?;
-    Ok(asked.elapsed())
-}
-
-/// What to do about it.
-fn advice(error: &RedisError) -> &'static str {
-    match error.code() {
-        Some("NOPERM") => {
-            "let the hub's Redis user GET the session keys, and PING; the README has the ACL line"
+impl Observed {
+    fn away(identity: usize, address: String, error: String) -> Self {
+        Self {
+            identity,
+            address,
+            state: "away",
+            round_trip_ms: None,
+            away_seconds: None,
+            error: Some(error),
+            events: "off",
+            events_heard: 0,
         }
-        Some("NOAUTH") => "put the user and the password into the redis URL",
-        _ if error.kind() == ErrorKind::AuthenticationFailed => {
-            "are the user and the password in the redis URL right?"
-        }
-        _ if error.to_string().contains("switch database") => {
-            "let the hub's Redis user SELECT, or keep the sessions in database 0"
-        }
-        Some("MOVED" | "ASK") => "that is a Redis Cluster, which is not available yet",
-        Some("LOADING") => "Redis reads its data; wait",
-        _ => "is Redis up, and the redis URL right?",
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("address", &self.shared.address).finish_non_exhaustive()
+        f.debug_struct("Store").finish_non_exhaustive()
     }
 }
 

@@ -10,15 +10,18 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult,
     SpawnHandle, WrapFuture,
 };
-use identity::{Credential, User};
-use log::{info, warn};
+use identity::{Reason, User};
 use serde::Serialize;
 use slab::Slab;
 use socketio::{Close, Handle};
 
 use super::cache::Fingerprint;
-use super::sessions::{Found, Sessions, Unknown, since_1970};
+use super::changes::{Change, Heard};
+use super::sessions::{Found, Sessions, Shown, Unknown, since_1970};
 use crate::metrics::Metrics;
+use crate::registry::Seat;
+
+mod told;
 
 /// Between two looks at what is due, at least: so that many sessions share a look.
 const TICK: Duration = Duration::from_millis(10);
@@ -26,8 +29,14 @@ const TICK: Duration = Duration::from_millis(10);
 /// Questions on their way at once; the rest comes at the next look.
 const IN_FLIGHT: usize = 256;
 
-/// Between two lots of log lines.
-const LOG_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at a session that keeps changing: each page view does that.
+const PACE: Duration = Duration::from_millis(250);
+
+/// Over how long it is spread when all sessions of a store are looked at.
+const SPREAD: Duration = Duration::from_secs(2);
+
+/// How late an event may be and still count as one.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Until a store that was away is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -54,7 +63,7 @@ pub struct Watch {
 struct Watched {
     sessions: Sessions,
     /// The one shown last.
-    credential: Credential,
+    credential: Shown,
     sockets: Slab<Socket>,
     /// When the store was asked that last said that somebody is here.
     verified: Instant,
@@ -63,6 +72,10 @@ struct Watched {
     /// When the store was first asked in vain since then.
     unverified: Option<Instant>,
     due: Option<Instant>,
+    /// When it was last looked at.
+    looked: Option<Instant>,
+    /// When it was last heard to change.
+    changed: Option<Instant>,
 }
 
 struct Socket {
@@ -70,6 +83,9 @@ struct Socket {
     number: u64,
     handle: Handle,
     user: String,
+    /// Where it is in the registry, and a hash of the groups that it has there from the session.
+    seat: Seat,
+    groups: u64,
 }
 
 impl Watched {
@@ -86,6 +102,8 @@ pub struct Follow {
     pub found: Found,
     /// The socket.
     pub handle: Handle,
+    /// Its place in the registry.
+    pub seat: Seat,
 }
 
 /// A socket's place in the watch.
@@ -101,6 +119,16 @@ pub struct Place {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Doubt(pub Fingerprint);
+
+/// Other secrets count for an identity: all of its sessions are looked at again, within `within`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct DoubtAll {
+    /// The identity's place in the configuration.
+    pub place: usize,
+    /// How long that may take.
+    pub within: Duration,
+}
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -177,12 +205,13 @@ impl Watch {
             self.due.remove(&(at, session));
             let Some(watched) = self.sessions.get_mut(&session) else { continue };
             watched.due = None;
+            watched.looked = Some(now);
             self.in_flight += 1;
             let (sessions, credential) = (watched.sessions.clone(), watched.credential.clone());
             let question = async move { sessions.ask(&credential).await };
             ctx.spawn(question.into_actor(self).map(move |answer, watch, ctx| {
                 watch.in_flight -= 1;
-                watch.judge(session, now, answer);
+                watch.judge(session, now, answer, ctx);
                 watch.log(ctx);
                 watch.look(ctx);
             }));
@@ -191,9 +220,15 @@ impl Watch {
     }
 
     /// `asked` is when the question was sent.
-    fn judge(&mut self, session: Fingerprint, asked: Instant, answer: Result<User, Unknown>) {
+    fn judge(
+        &mut self,
+        session: Fingerprint,
+        asked: Instant,
+        answer: Result<User, Unknown>,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(watched) = self.sessions.get_mut(&session) else { return };
-        let (verified, grace) = (watched.verified, watched.sessions.config().grace);
+        let (verified, grace) = (watched.verified, watched.sessions.terms().grace);
         match answer {
             // Somebody who joined meanwhile was found by a later question: this answer is of before.
             _ if asked < verified => {
@@ -206,8 +241,14 @@ impl Watch {
                 watched.over = over(&user);
                 watched.unverified = None;
                 let mut others = Vec::new();
+                let groups = self.jitter.hash_one(&user.groups);
+                let patterns = &watched.sessions.terms().group_patterns;
                 watched.sockets.retain(|_, socket| {
                     let stays = socket.user == user.id;
+                    if stays && socket.groups != groups {
+                        socket.groups = groups;
+                        socket.seat.regroup(super::group_names(&user), patterns.clone());
+                    }
                     if !stays {
                         others.push(socket.handle.clone());
                     }
@@ -221,6 +262,9 @@ impl Watch {
             }
             Err(Unknown::Refused(reason) | Unknown::Over(reason, _)) => {
                 if let Some(watched) = self.forget(session) {
+                    if reason == Reason::NoSession && watched.changed.is_none() {
+                        not_told(&watched, ctx);
+                    }
                     watched.sessions.end(session, asked);
                     self.end(&watched.handles(), reason.as_str());
                 }
@@ -246,18 +290,47 @@ impl Watch {
             self.forget(session);
             return;
         }
-        let interval = watched.sessions.config().revalidate;
+        let interval = watched.sessions.terms().revalidate;
         // Up to a tenth early, so that sessions that began together do not stay together; never late.
         let percent = self.jitter.hash_one((session, verified)) % 11;
         let percent = u32::try_from(percent).unwrap_or(0) + 89;
         let usual = verified + interval * percent / 100;
         // At its end it is over, unless it was prolonged meanwhile.
-        let due = watched.over.map_or(usual, |over| usual.min(over.max(verified + RETRY)));
-        self.schedule_at(session, due);
+        let at = watched.over.map_or(usual, |over| usual.min(over.max(verified + RETRY)));
+        // What changed after the question may have changed after the answer.
+        let again = watched.changed.is_some_and(|changed| changed >= verified);
+        let soon = watched.looked.map_or(verified, |looked| looked + PACE);
+        self.schedule_at(session, if again { at.min(soon) } else { at });
     }
 
+    /// It has changed, and is looked at at once if it is gone, or was not looked at just now.
+    fn changed(&mut self, session: Fingerprint, gone: bool, now: Instant) {
+        let Some(watched) = self.sessions.get_mut(&session) else { return };
+        watched.changed = Some(now);
+        let soon = watched.looked.map_or(now, |looked| now.max(looked + PACE));
+        self.schedule_at(session, if gone { now } else { soon });
+    }
+
+    /// Any of an identity's sessions may have changed: all are looked at, some at a time.
+    fn all_changed(&mut self, place: usize, within: Duration, now: Instant) {
+        let of_it = |(_, watched): &(_, &Watched)| watched.sessions.place() == place;
+        let all: Vec<_> = self.sessions.iter().filter(of_it).map(|(session, _)| *session).collect();
+        // A few need no spreading.
+        let spread = within.min(Duration::from_millis(all.len() as u64 / 2));
+        for (n, session) in (0_u32..).zip(&all) {
+            let share = f64::from(n) / all.len() as f64;
+            let Some(watched) = self.sessions.get_mut(session) else { continue };
+            watched.changed = Some(now);
+            let at = now + spread.mul_f64(share);
+            let soon = watched.looked.map_or(at, |looked| at.max(looked + PACE));
+            self.schedule_at(*session, soon);
+        }
+    }
+
+    /// Not later than it is due already: who doubted it while it was asked about has a reason.
     fn schedule_at(&mut self, session: Fingerprint, at: Instant) {
         let Some(watched) = self.sessions.get_mut(&session) else { return };
+        let at = watched.due.map_or(at, |due| due.min(at));
         if let Some(before) = watched.due.replace(at) {
             self.due.remove(&(before, session));
         }
@@ -277,41 +350,8 @@ impl Watch {
         self.metrics.sessions_ended(reason).inc();
         self.note(reason, sockets.len());
         for handle in sockets {
-            let event = format!("[\"session:end\",{{\"reason\":\"{reason}\"}}]");
-            handle.emit("/", event, Vec::new());
-            handle.leave("/");
-            handle.close(Close::SessionEnd);
+            super::say_over(handle, reason, Close::SessionEnd);
         }
-    }
-}
-
-/// What is logged.
-impl Watch {
-    fn note(&mut self, reason: &'static str, connections: usize) {
-        let (sessions, all) = self.untold.entry(reason).or_default();
-        *sessions += 1;
-        *all += connections;
-    }
-
-    fn log(&mut self, ctx: &mut Context<Self>) {
-        if !self.log_again || self.untold.is_empty() {
-            return;
-        }
-        for (reason, (sessions, connections)) in std::mem::take(&mut self.untold) {
-            if reason == "store_unavailable" {
-                warn!(
-                    "session unverified reason={reason} sessions={sessions} connections={connections} \
-                     effect=\"they are closed, and let in again once the store is back\""
-                );
-            } else {
-                info!("session over reason={reason} sessions={sessions} connections={connections}");
-            }
-        }
-        self.log_again = false;
-        ctx.run_later(LOG_EVERY, |watch, ctx| {
-            watch.log_again = true;
-            watch.log(ctx);
-        });
     }
 }
 
@@ -324,10 +364,10 @@ impl Handler<Follow> for Watch {
 
     fn handle(
         &mut self,
-        Follow { found, handle }: Follow,
+        Follow { found, handle, seat }: Follow,
         ctx: &mut Self::Context,
     ) -> Self::Result {
-        let Found { sessions, credential, fingerprint: session, user, asked } = found;
+        let Found { sessions, credential, fingerprint: session, user, asked, .. } = found;
         let number = self.next_socket;
         self.next_socket += 1;
         let ended = sessions.ended_since(&session, asked);
@@ -339,6 +379,8 @@ impl Handler<Follow> for Watch {
             over: None,
             unverified: None,
             due: None,
+            looked: None,
+            changed: None,
         });
         watched.credential = credential;
         watched.over = over(&user);
@@ -347,7 +389,9 @@ impl Handler<Follow> for Watch {
         let first = watched.sockets.is_empty();
         // One stands for all: if they differ among each other, a question is under way.
         let differs = watched.sockets.iter().next().is_some_and(|(_, one)| one.user != user.id);
-        let socket = watched.sockets.insert(Socket { number, handle, user: user.id });
+        let groups = self.jitter.hash_one(&user.groups);
+        let socket = Socket { number, handle, user: user.id, seat, groups };
+        let socket = watched.sockets.insert(socket);
         if differs || ended {
             // The session has changed hands, or was seen to end since: who is who is found out at once.
             self.schedule_at(session, now());
@@ -378,7 +422,33 @@ impl Handler<Doubt> for Watch {
     type Result = ();
 
     fn handle(&mut self, Doubt(session): Doubt, ctx: &mut Self::Context) {
-        self.schedule_at(session, now());
+        self.changed(session, true, now());
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Heard> for Watch {
+    type Result = ();
+
+    fn handle(&mut self, Heard(changes): Heard, ctx: &mut Self::Context) {
+        let now = now();
+        match changes.take() {
+            Change::These(sessions) => {
+                for (session, gone) in sessions {
+                    self.changed(session, gone, now);
+                }
+            }
+            Change::Any => self.all_changed(changes.sessions().place(), SPREAD, now),
+        }
+        self.wake(ctx);
+    }
+}
+
+impl Handler<DoubtAll> for Watch {
+    type Result = ();
+
+    fn handle(&mut self, DoubtAll { place, within }: DoubtAll, ctx: &mut Self::Context) {
+        self.all_changed(place, within, now());
         self.wake(ctx);
     }
 }
@@ -395,6 +465,12 @@ fn over(user: &User) -> Option<Instant> {
     // A moment more: at that very time it is still good.
     let left = user.expires?.saturating_sub(since_1970()) + TICK;
     now().checked_add(left)
+}
+
+/// Its store should have told, unless the event is late.
+fn not_told(watched: &Watched, ctx: &mut Context<Watch>) {
+    let (sessions, verified) = (watched.sessions.clone(), watched.verified);
+    ctx.run_later(LATE, move |_, _| sessions.not_told(verified));
 }
 
 #[expect(clippy::disallowed_methods, reason = "when a session was last seen to be what it was")]

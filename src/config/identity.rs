@@ -1,13 +1,21 @@
 //! `[[identity]]`: presets fill in defaults, every key can be said, and what cannot work is a mistake.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{BeakerKeys, IdFormat, Layer, Pattern, Recipe, Secret};
+use identity::{IdFormat, Recipe, Secret};
 
+use self::presets::Preset;
+use super::callback::{self, CallbackIdentity};
+use super::reload::Written;
 use super::rules;
 use super::section::{Placed, Section};
 use super::value::Size;
+use crate::model::GroupPattern;
+
+mod format;
+mod presets;
 
 /// `[[identity]]`: one way to know who a browser belongs to.
 #[derive(Clone, Debug)]
@@ -16,14 +24,18 @@ pub enum Identity {
     Dev,
     /// The web application's session.
     Session(Box<SessionIdentity>),
+    /// The web application, asked.
+    Callback(Box<CallbackIdentity>),
 }
 
 /// A session of the web application, and how often it is looked at.
 #[derive(Clone, Debug)]
 pub struct SessionIdentity {
-    /// Cookie to user.
+    /// Cookie or token to user.
     pub recipe: Recipe,
-    /// Where the sessions live; empty: `redis.url`.
+    /// The field of the client's `auth` that holds its token; empty: it shows none.
+    pub token: String,
+    /// Where the sessions live; empty: where `[redis]` says.
     pub redis: String,
     /// How often a connected user's session is looked at again.
     pub revalidate: Duration,
@@ -31,52 +43,32 @@ pub struct SessionIdentity {
     pub grace: Duration,
     /// How long an answer is good for the next connection with the same cookie.
     pub cache: Duration,
+    /// Groups that its users may join, besides those that their session lists.
+    pub group_patterns: Arc<[GroupPattern]>,
+    /// As it was written, for the files that it names.
+    pub written: Written,
 }
-
-impl SessionIdentity {
-    /// Where the sessions live; `usual` unless the identity says otherwise.
-    pub fn store_url<'a>(&'a self, usual: &'a str) -> &'a str {
-        if self.redis.is_empty() { usual } else { &self.redis }
-    }
-}
-
-/// What a preset says of a session.
-#[derive(Clone, Copy)]
-struct Preset {
-    id: IdFormat,
-    key: &'static str,
-    unwrap: &'static [&'static str],
-}
-
-/// beaker_extensions, and Beaker before 1.12.
-const BEAKER: Preset =
-    Preset { id: IdFormat::Beaker, key: "beaker:{id}:session", unwrap: &["pickle"] };
-
-/// Beaker's own `ext:redis`, 1.12 and later.
-const BEAKER_REDIS: Preset = Preset {
-    id: IdFormat::Beaker,
-    key: "beaker_cache:{id}:session",
-    unwrap: &["pickle", "base64", "pickle"],
-};
-
-/// Beaker's `session.type = cookie`.
-const BEAKER_COOKIE: Preset =
-    Preset { id: IdFormat::BeakerCookie, key: "", unwrap: &["base64", "pickle"] };
 
 pub(super) fn identity(mut section: Section<'_>) -> Placed<Identity> {
     let source = section.source();
-    let mut words = vec![
-        ("dev", Some(None)),
-        ("beaker", Some(Some(BEAKER))),
-        ("beaker_redis", Some(Some(BEAKER_REDIS))),
-        ("beaker_cookie", Some(Some(BEAKER_COOKIE))),
-    ];
-    words.extend(LATER_PRESETS.map(|preset| (preset, None)));
-    if !section.has("preset") {
-        let presets = "missing; there are dev, beaker, beaker_redis and beaker_cookie";
+    if section.peek("preset") == "callback" {
+        return by_callback(section);
+    }
+    for (key, default) in callback::KEYS {
+        section.unused(key, default, "has a meaning with preset \"callback\" only");
+    }
+    let mut words = vec![("dev", Some(None))];
+    words.extend(presets::ALL.map(|(name, preset)| (name, Some(Some(preset)))));
+    words.push(("callback", None));
+    let said = section.has("preset");
+    let preset = section.choose("preset", None, &words).value;
+    // A format says enough by itself: the rest follows, or is asked for.
+    let preset = if said { preset } else { presets::of_format(&section.peek("id")) };
+    if !said && preset.is_none() {
+        let presets = format!("missing; there are dev, {} and callback", presets::names());
         section.mistake(&source, "preset", presets);
     }
-    let value = match section.choose("preset", None, &words).value {
+    let value = match preset {
         None => {
             for (key, default) in SESSION_KEYS {
                 section.unused(key, default, "has no meaning with preset \"dev\"");
@@ -85,98 +77,81 @@ pub(super) fn identity(mut section: Section<'_>) -> Placed<Identity> {
         }
         Some(preset) => Identity::Session(Box::new(session(&mut section, preset))),
     };
-    for (key, default) in LATER_KEYS {
-        section.later(key, default);
+    section.finish();
+    Placed { value, source }
+}
+
+fn by_callback(mut section: Section<'_>) -> Placed<Identity> {
+    let source = section.source();
+    section.take("preset", String::new());
+    let value = Identity::Callback(Box::new(callback::read(&mut section)));
+    for (key, default) in SESSION_KEYS.iter().filter(|(key, _)| !callback::SHARED.contains(key)) {
+        section.unused(key, default, "has no meaning with preset \"callback\"");
     }
     section.finish();
     Placed { value, source }
 }
 
 fn session(section: &mut Section<'_>, preset: Preset) -> SessionIdentity {
-    let mut formats = vec![
-        ("beaker", Some(IdFormat::Beaker)),
-        ("raw", Some(IdFormat::Raw)),
-        ("beaker_cookie", Some(IdFormat::BeakerCookie)),
-    ];
-    formats.extend(LATER_FORMATS.map(|format| (format, None)));
-    let id = section.choose("id", preset.id, &formats).value;
-    let secrets = secrets(section);
-    let allow_unsigned = section.take("allow_unsigned", false).value;
-    let signs = match id {
-        IdFormat::Raw => false,
-        IdFormat::Beaker => !allow_unsigned,
-        IdFormat::BeakerCookie => true,
-    };
-    if signs && secrets.is_empty() {
-        let source = section.source();
-        let advice = "none; put the application's session secret into secrets_file, one a line, the newest first";
-        section.mistake(&source, "secrets", advice);
+    let written = Written::new(section.written());
+    let chosen = section.choose("id", preset.id, &presets::FORMATS.map(|id| (id, Some(id)))).value;
+    let preset = preset.with_format(chosen);
+    let allow_unsigned = format::allow_unsigned(section, preset);
+    let id = format::id(section, preset);
+    let secrets = secrets(section, &id, allow_unsigned);
+    let token = section.take("token", preset.token.to_owned()).value;
+    let cookie = section.take("cookie", preset.cookie.to_owned());
+    if cookie.value.is_empty() && token.is_empty() {
+        section.mistake(&cookie.source, "cookie", "must not be empty: name the application's");
     }
-    let stored = id != IdFormat::BeakerCookie;
-    if !stored {
-        for (key, default) in STORE_KEYS {
-            section.unused(key, default, "has no meaning where the cookie is the session");
-        }
-    }
-    if id == IdFormat::Raw && !secrets.is_empty() {
-        let source = section.source();
-        section.mistake(&source, "secrets", "nothing is signed with id = \"raw\"; leave them out");
-    }
-    let accessed = section.take("accessed", "_accessed_time".to_owned()).value;
+    let accessed = section.take("accessed", preset.accessed.to_owned()).value;
     let timeout = section.take("timeout", Duration::ZERO);
-    if !timeout.value.is_zero() && accessed.is_empty() {
+    let counts_itself = matches!(id, IdFormat::AuthTkt(_));
+    if !timeout.value.is_zero() && accessed.is_empty() && !counts_itself {
         let message = "counts from the time at `accessed`, which is empty";
         section.mistake(&timeout.source, "timeout", message);
     }
-    let recipe = Recipe {
+    let max_bytes = section.take_if("max_bytes", Size(256 << 10), rules::some_bytes).value.0;
+    let mut recipe = Recipe {
         id,
-        cookie: section.take_if("cookie", "beaker.session.id".to_owned(), rules::some_text).value,
+        cookie: cookie.value,
         secrets,
         allow_unsigned,
-        pattern: pattern(section, if stored { "[0-9a-f]{32}" } else { "" }),
-        key: section.take_if("key", preset.key.to_owned(), rules::key).value,
-        unwrap: layers(section, preset.unwrap),
-        user: section
-            .take_if("user", texts(&["repoze.who.tkt", "user.id"]), rules::path_of_keys)
-            .value,
+        pattern: None,
+        key: String::new(),
+        unwrap: Vec::new(),
+        user: Vec::new(),
         groups: section.take("groups", Vec::new()).value,
         accessed: if accessed.is_empty() { Vec::new() } else { vec![accessed] },
         timeout: timeout.value,
-        max_bytes: section.take_if("max_bytes", Size(256 << 10), rules::some_bytes).value.0,
+        expires: section.take("expires", texts(preset.expires)).value,
+        max_bytes,
     };
+    let redis = if recipe.has_store() {
+        recipe.key = section.take_if("key", preset.key.to_owned(), rules::key).value;
+        section.take_if("redis", String::new(), rules::redis_or_empty).value
+    } else {
+        for (key, default) in STORE_KEYS {
+            section.unused(key, default, "has no meaning where no store is asked");
+        }
+        String::new()
+    };
+    format::content(section, preset, &mut recipe);
     SessionIdentity {
         recipe,
-        redis: section.take_if("redis", String::new(), rules::redis_or_empty).value,
+        token,
+        redis,
         revalidate: section.take_if("revalidate", Duration::from_secs(60), rules::interval).value,
         grace: section.take("grace", Duration::from_secs(300)).value,
         cache: section.take("cache", Duration::from_secs(5)).value,
+        group_patterns: group_patterns(section),
+        written,
     }
 }
 
-fn pattern(section: &mut Section<'_>, usual: &str) -> Option<Pattern> {
-    let compiles = |pattern: &str| {
-        Recipe::pattern(pattern).map(drop).map_err(|error| {
-            // Its last line says what is wrong; those before it draw where.
-            let error = error.to_string();
-            let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("{pattern:?} is no regular expression: {why}")
-        })
-    };
-    let pattern = section.take_if("pattern", usual.to_owned(), compiles).value;
-    if pattern.is_empty() { None } else { Recipe::pattern(&pattern).ok() }
-}
-
-fn layers(section: &mut Section<'_>, usual: &[&str]) -> Vec<Layer> {
-    let names = section.take_if("unwrap", texts(usual), rules::layers);
-    let encrypt_key = section.take("encrypt_key", String::new()).value;
-    let validate_key = section.take("validate_key", String::new()).value;
-    let keys = BeakerKeys::new(encrypt_key.as_bytes(), validate_key.as_bytes());
-    let encrypted = names.value.iter().any(|layer| layer == "beaker_aes_gcm");
-    if encrypted && keys.is_none() {
-        let message = "beaker_aes_gcm needs the application's encrypt_key and validate_key";
-        section.mistake(&names.source, "unwrap", message);
-    }
-    names.value.iter().filter_map(|layer| Layer::parse(layer, keys.as_ref())).collect()
+pub(super) fn group_patterns(section: &mut Section<'_>) -> Arc<[GroupPattern]> {
+    let patterns = section.take_if("group_patterns", Vec::new(), rules::group_patterns).value;
+    patterns.iter().filter_map(|pattern| GroupPattern::new(pattern).ok()).collect()
 }
 
 fn texts(items: &[&str]) -> Vec<String> {
@@ -184,32 +159,54 @@ fn texts(items: &[&str]) -> Vec<String> {
 }
 
 /// From the settings, or better from a file that only the hub can read.
-fn secrets(section: &mut Section<'_>) -> Vec<Secret> {
-    let said = section.take("secrets", Vec::<String>::new());
-    let file = section.take("secrets_file", String::new());
-    let mut lines = said.value;
-    if !file.value.is_empty() {
-        match fs::read_to_string(&file.value) {
-            Ok(text) => lines.extend(text.lines().map(|line| line.trim().to_owned())),
-            Err(error) => {
-                let message = format!("cannot read {}: {error}", file.value);
-                section.mistake(&file.source, "secrets_file", message);
-            }
-        }
+fn secrets(section: &mut Section<'_>, id: &IdFormat, allow_unsigned: bool) -> Vec<Secret> {
+    let mut lines = section.take("secrets", Vec::<String>::new()).value;
+    if let Some(text) = file(section, "secrets_file") {
+        lines.extend(text.lines().map(|line| line.trim().to_owned()));
     }
-    lines.iter().filter_map(|line| Secret::new(line.as_bytes())).collect()
+    let secrets: Vec<_> = lines.iter().filter_map(|line| Secret::new(line.as_bytes())).collect();
+    let source = section.source();
+    let needless = match id {
+        IdFormat::Raw => Some("nothing is signed with id = \"raw\"; leave them out"),
+        IdFormat::Jwt(tokens) if !tokens.alg.is_symmetric() => {
+            Some("its keys are public with this alg; leave the secrets out")
+        }
+        _ => None,
+    };
+    match needless {
+        Some(advice) if !secrets.is_empty() => section.mistake(&source, "secrets", advice),
+        None if secrets.is_empty() && !(allow_unsigned && matches!(id, IdFormat::Beaker)) => {
+            let advice = "none; put the application's session secret into secrets_file, one a line, the newest first";
+            section.mistake(&source, "secrets", advice);
+        }
+        _ => {}
+    }
+    secrets
 }
 
-const LATER_FORMATS: [&str; 4] = ["express", "itsdangerous", "auth_tkt", "jwt"];
-
-const LATER_PRESETS: [&str; 7] =
-    ["auth_tkt", "pyramid", "django", "flask", "express", "jwt", "callback"];
+/// What the file says that a key names.
+fn file(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+    let file = section.take(key, String::new());
+    if file.value.is_empty() {
+        return None;
+    }
+    match fs::read_to_string(&file.value) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let message = format!("cannot read {}: {error}", file.value);
+            section.mistake(&file.source, key, message);
+            None
+        }
+    }
+}
 
 /// Keys of sessions in a store, and what they say when they say nothing.
 const STORE_KEYS: [(&str, &str); 3] = [("key", "\"\""), ("redis", "\"\""), ("grace", "\"5m\"")];
 
 /// The same, of sessions.
-const SESSION_KEYS: [(&str, &str); 20] = [
+const SESSION_KEYS: [(&str, &str); 33] = [
+    ("group_patterns", "[]"),
+    ("token", "\"\""),
     ("encrypt_key", "\"\""),
     ("validate_key", "\"\""),
     ("id", "\"\""),
@@ -230,23 +227,15 @@ const SESSION_KEYS: [(&str, &str); 20] = [
     ("cache", "\"5s\""),
     ("max_bytes", "\"256KiB\""),
     ("expires", "[]"),
-];
-
-/// Keys of presets that do not exist yet.
-const LATER_KEYS: [(&str, &str); 15] = [
-    ("group_patterns", "[]"),
-    ("expires", "[]"),
+    ("salt", "\"\""),
     ("digest", "\"\""),
     ("include_ip", "false"),
     ("max_skew", "\"\""),
     ("base64", "false"),
-    ("salt", "\"\""),
     ("alg", "\"\""),
     ("issuer", "\"\""),
     ("audience", "\"\""),
     ("leeway", "\"\""),
     ("public_key_file", "\"\""),
     ("jwks_file", "\"\""),
-    ("url", "\"\""),
-    ("forward", "[]"),
 ];

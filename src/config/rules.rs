@@ -9,6 +9,7 @@ use super::identity::Identity;
 use super::section::Placed;
 use super::tables::{NotifierConfig, Server};
 use super::value::Size;
+use crate::model::GroupPattern;
 
 pub(super) fn path(path: &str) -> Result<(), String> {
     if path.starts_with('/') && path.ends_with('/') && !path.contains(['{', '}', '?', '#', ' ']) {
@@ -50,6 +51,15 @@ pub(super) fn positive(duration: &Duration) -> Result<(), String> {
     if duration.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(()) }
 }
 
+/// How long an answer may take.
+pub(super) fn a_moment(duration: &Duration) -> Result<(), String> {
+    if (Duration::from_millis(50)..=Duration::from_secs(60)).contains(duration) {
+        Ok(())
+    } else {
+        Err("must be between 50ms and 60s".to_owned())
+    }
+}
+
 /// actix's clock moves every half a second: less would be no time at all, now and then.
 pub(super) fn a_second(duration: &Duration) -> Result<(), String> {
     if *duration < Duration::from_secs(1) { Err("at least a second".to_owned()) } else { Ok(()) }
@@ -66,6 +76,11 @@ pub(super) fn interval(interval: &Duration) -> Result<(), String> {
     } else {
         Err("must be between 100ms and 30d".to_owned())
     }
+}
+
+/// What clocks may differ by; more would prolong tokens.
+pub(super) fn leeway(leeway: &Duration) -> Result<(), String> {
+    if *leeway <= Duration::from_secs(600) { Ok(()) } else { Err("at most 10m".to_owned()) }
 }
 
 pub(super) fn some_bytes(Size(bytes): &Size) -> Result<(), String> {
@@ -119,9 +134,13 @@ pub fn endpoint(endpoint: &str) -> Result<(), String> {
 /// # Errors
 /// What is wrong with it.
 pub fn prefixes(prefixes: &[String]) -> Result<(), String> {
-    let valid = |one: &String| one.starts_with("u/") || one.starts_with("g/") || one == "all/";
+    let valid = |one: &String| {
+        one.starts_with("u/") || one.starts_with("g/") || one == "all/" || one == "_ctl/"
+    };
     match prefixes.iter().find(|one| !valid(one)) {
-        Some(bad) => Err(format!("{bad:?} begins no address; write u/…, g/… or all/")),
+        Some(bad) => Err(format!(
+            "{bad:?} begins no address; write u/…, g/… or all/, or _ctl/ for who may disconnect users"
+        )),
         None => Ok(()),
     }
 }
@@ -149,31 +168,76 @@ pub(super) fn key(key: &str) -> Result<(), String> {
     }
 }
 
+pub(super) fn group_patterns(patterns: &[String]) -> Result<(), String> {
+    match patterns.iter().find(|pattern| GroupPattern::new(pattern).is_err()) {
+        Some(bad) => Err(format!("{bad:?} is no pattern; 1 to 256 bytes, * for any text")),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn path_of_keys(path: &[String]) -> Result<(), String> {
     if path.is_empty() { Err("must name at least one key".to_owned()) } else { Ok(()) }
 }
 
 pub(super) fn layers(layers: &[String]) -> Result<(), String> {
-    const LAYERS: [&str; 5] = ["pickle", "base64", "zlib", "json", "beaker_aes_gcm"];
+    const LAYERS: [&str; 6] = ["pickle", "base64", "zlib", "json", "msgpack", "beaker_aes_gcm"];
+    const LAST: [&str; 3] = ["pickle", "json", "msgpack"];
     match layers.iter().find(|layer| !LAYERS.contains(&layer.as_str())) {
-        Some(later) if later == "msgpack" => Err(format!("{later:?} is not available yet")),
         Some(other) => Err(format!("{other:?} is none of {}", LAYERS.join(", "))),
-        None if layers.iter().rev().skip(1).any(|layer| layer == "json") => {
-            Err("nothing can be inside json; it must be the last layer".to_owned())
+        None => {
+            match layers.iter().rev().skip(1).find(|layer| matches!(&***layer, "json" | "msgpack"))
+            {
+                Some(inner) => {
+                    Err(format!("nothing can be inside {inner}; it must be the last layer"))
+                }
+                None if !layers.last().is_some_and(|last| LAST.contains(&last.as_str())) => {
+                    Err("the last layer must be pickle, json or msgpack".to_owned())
+                }
+                None => Ok(()),
+            }
         }
-        None if !layers.last().is_some_and(|last| matches!(last.as_str(), "pickle" | "json")) => {
-            Err("the last layer must be pickle or json".to_owned())
-        }
-        None => Ok(()),
     }
 }
 
 pub(super) fn redis(url: &str) -> Result<(), String> {
+    if url.ends_with("#insecure") {
+        return Err("\"#insecure\" would trust anybody's certificate; name its signer in ca_file"
+            .to_owned());
+    }
     // The error may repeat the password.
-    redis::Client::open(url).map(drop).map_err(|_| {
-        "no Redis URL; write redis://user:password@host:6379/0; rediss:// is not available yet"
+    ::redis::Client::open(url).map(drop).map_err(|_| {
+        "no Redis URL; write redis://user:password@host:6379/0, rediss:// for TLS, or redis+unix:///path"
             .to_owned()
     })
+}
+
+/// The database that a Redis URL names.
+pub(super) fn database(url: &str) -> Option<i64> {
+    let client = ::redis::Client::open(url).ok()?;
+    Some(client.get_connection_info().redis_settings().db())
+}
+
+/// Servers, as `host:port`.
+pub(super) fn hosts(hosts: &[String]) -> Result<(), String> {
+    match hosts.iter().find(|host| host_and_port(host).is_none()) {
+        Some(bad) => Err(format!("{bad:?} is no server; write host:port")),
+        None => Ok(()),
+    }
+}
+
+/// The same, or whole URLs.
+pub(super) fn sentinels(sentinels: &[String]) -> Result<(), String> {
+    sentinels.iter().try_for_each(|one| {
+        if one.contains("://") { redis(one) } else { hosts(std::slice::from_ref(one)) }
+    })
+}
+
+/// What `host:port` says; IPv6 in brackets, or as Redis writes it, without.
+pub fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (!host.is_empty() && !host.contains(['/', '@', ' '])).then(|| (host.to_owned(), port))
 }
 
 pub(super) fn redis_or_empty(url: &str) -> Result<(), String> {

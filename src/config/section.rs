@@ -11,6 +11,8 @@ pub(super) struct Section<'a> {
     name: String,
     /// Where the table begins; for what is missing from it.
     source: Source,
+    /// As it was written.
+    whole: Table,
     left: Table,
     known: Vec<&'static str>,
     mistakes: &'a mut Vec<Mistake>,
@@ -34,7 +36,8 @@ impl<'a> Section<'a> {
                 (Table::new(), source)
             }
         };
-        Self { name: name.to_owned(), source, left, known: Vec::new(), mistakes }
+        let whole = left.clone();
+        Self { name: name.to_owned(), source, whole, left, known: Vec::new(), mistakes }
     }
 
     /// A setting, or its default.
@@ -108,6 +111,16 @@ impl<'a> Section<'a> {
     /// Whether the key is written at all.
     pub(super) fn has(&self, key: &str) -> bool {
         self.left.contains_key(key)
+    }
+
+    /// The whole table as it was written.
+    pub(super) fn written(&self) -> Node {
+        Node { value: Value::Table(self.whole.clone()), source: self.source.clone() }
+    }
+
+    /// The text of a key that is taken later; nothing, if it has none.
+    pub(super) fn peek(&self, key: &str) -> String {
+        self.left.get(key).and_then(|node| String::read(node).ok()).unwrap_or_default()
     }
 
     /// Where the table begins.

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::Mistake;
 use super::directory::{self, DirectoryConfig};
 use super::identity::{Identity, identity};
+use super::redis::{self, RedisConfig};
 use super::rules;
 use super::section::{Placed, Section};
 use super::tls::{self, TlsConfig};
@@ -25,7 +26,7 @@ pub struct Config {
     /// Who browsers belong to: tried in order.
     pub identities: Vec<Identity>,
     /// Where sessions live, unless an identity says otherwise.
-    pub redis: String,
+    pub redis: RedisConfig,
     /// Programs that announce.
     pub notifiers: Vec<NotifierConfig>,
     /// Who knows of more of them.
@@ -92,6 +93,8 @@ pub struct SocketIoConfig {
     pub attachment_timeout: Duration,
     /// Namespaces that one connection may be in.
     pub max_namespaces: usize,
+    /// Packets a second from one connection; 0: no limit.
+    pub event_rate: usize,
     /// Bytes that may wait for one connection.
     pub outbox: usize,
 }
@@ -187,6 +190,11 @@ impl NotifierConfig {
         }
     }
 
+    /// Whether it may give the hub itself orders.
+    pub fn may_control(&self) -> bool {
+        self.allow.iter().any(|prefix| prefix == "_ctl/")
+    }
+
     /// What to do with which endpoint: `bind` or `connect`.
     pub fn actions(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let bind = self.bind.iter().map(|endpoint| ("bind", endpoint.as_str()));
@@ -208,7 +216,7 @@ pub(super) fn read(mut tree: Tree, demo: bool, mistakes: &mut Vec<Mistake>) -> C
     let directory = directory::read(tree.root.remove("directory"), mistakes);
     let admin = admin(tree.root.remove("admin"), mistakes);
     let log = log(tree.root.remove("log"), mistakes);
-    let redis = redis(tree.root.remove("redis"), mistakes);
+    let redis = redis::read(tree.root.remove("redis"), mistakes);
     not_yet(&mut tree, mistakes);
     unknown_tables(&tree.root, mistakes);
 
@@ -285,6 +293,7 @@ fn socketio(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> SocketIo {
             .take_if("attachment_timeout", seconds(30), rules::positive)
             .value,
         max_namespaces: section.take_if("max_namespaces", 8, rules::some).value,
+        event_rate: section.take("event_rate", 50).value,
         outbox: outbox.value.0,
     };
     section.later("recovery", "\"30d\"");
@@ -373,14 +382,6 @@ fn log(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> LogConfig {
     };
     section.finish();
     log
-}
-
-fn redis(node: Option<Node>, mistakes: &mut Vec<Mistake>) -> String {
-    let mut section = Section::new("redis", node, mistakes);
-    let url = section.take_if("url", "redis://127.0.0.1:6379/0".to_owned(), rules::redis).value;
-    section.later("prefix", "\"pregon:\"");
-    section.finish();
-    url
 }
 
 /// Tables of parts that do not exist yet.

@@ -122,8 +122,8 @@ fn mistakes_say_where_and_what_would_be_right() {
 fn identity_must_be_said() {
     assert_eq!(read("").err().unwrap_or_default().len(), 1);
     assert!(read("[[identity]]").err().unwrap_or_default()[0].contains("missing"));
-    let later = read("[[identity]]\npreset = \"jwt\"").err().unwrap_or_default();
-    assert_eq!(later, ["config.toml:2: identity.preset: \"jwt\" is not available yet"]);
+    let whom = read("[[identity]]\npreset = \"callback\"").err().unwrap_or_default();
+    assert!(whom[0].starts_with("config.toml:1: identity.url: missing"), "{whom:?}");
 }
 
 fn session(text: &str) -> Result<SessionIdentity, Vec<String>> {
@@ -139,7 +139,7 @@ fn presets_fill_in_what_is_not_said() {
     let beaker = session("preset = \"beaker\"\nsecrets = [\"s\"]").unwrap();
     assert_eq!(beaker.recipe.key, "beaker:{id}:session");
     assert_eq!(beaker.recipe.user, ["repoze.who.tkt", "user.id"]);
-    assert_eq!(beaker.store_url("usual"), "usual");
+    assert_eq!(beaker.redis, "");
     assert_eq!(beaker.revalidate, std::time::Duration::from_secs(60));
 
     let said = "preset = \"beaker_redis\"\nsecrets = [\"s\"]\nunwrap = [\"pickle\"]\n\
@@ -147,13 +147,79 @@ fn presets_fill_in_what_is_not_said() {
     let said = session(said).unwrap();
     assert_eq!(said.recipe.key, "beaker_cache:{id}:session");
     assert_eq!(said.recipe.unwrap.len(), 1);
-    assert_eq!(said.store_url("usual"), "redis://one/3");
+    assert_eq!(said.redis, "redis://one/3");
     assert_eq!(said.revalidate, std::time::Duration::from_secs(2));
+}
+
+#[test]
+fn each_format_has_its_defaults() {
+    use ::identity::{Algorithm, IdFormat};
+    let express = session("preset = \"express\"\nsecrets = [\"s\"]").unwrap().recipe;
+    assert_eq!((&*express.key, &*express.cookie), ("sess:{id}", "connect.sid"));
+    assert_eq!(express.expires, ["cookie", "expires"]);
+    // A format says enough; one that is not the preset's brings its own defaults.
+    for text in ["", "preset = \"beaker\"\n"] {
+        let said = session(&format!("{text}id = \"express\"\nsecrets = [\"s\"]")).unwrap().recipe;
+        assert_eq!((&*said.key, &said.user), (&*express.key, &express.user));
+    }
+    let signed = "preset = \"flask\"\nid = \"itsdangerous\"\nsecrets = [\"s\"]";
+    let signed = session(signed).unwrap().recipe;
+    assert!(matches!(signed.id, IdFormat::Itsdangerous { salt } if salt == "flask-session"));
+    let django = session("preset = \"django\"").unwrap().recipe;
+    assert!(django.has_store() && django.secrets.is_empty());
+    let pyramid = session("preset = \"pyramid\"\nsecrets = [\"s\"]\ntimeout = 60").unwrap();
+    assert!(!pyramid.recipe.has_store() && pyramid.token.is_empty());
+    assert!(format!("{:?}", pyramid.recipe.id).contains("Sha512"));
+    let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/identity/tests/vectors/jwt_rsa.pem");
+    let jwt = format!("preset = \"jwt\"\nalg = \"PS256\"\npublic_key_file = {pem:?}");
+    let jwt = session(&jwt).unwrap();
+    let IdFormat::Jwt(tokens) = &jwt.recipe.id else { panic!("{:?}", jwt.recipe.id) };
+    assert_eq!((tokens.alg, tokens.keys.len()), (Algorithm::PS256, 1));
+    assert_eq!((&*jwt.token, &*jwt.recipe.cookie), ("token", ""));
 }
 
 #[test]
 fn sessions_that_could_not_work_are_mistakes() {
     let cases = [
+        ("preset = \"express\"", "identity.secrets: none"),
+        ("preset = \"auth_tkt\"", "identity.secrets: none"),
+        ("preset = \"jwt\"", "identity.secrets: none"),
+        ("id = \"itsdangerous\"", "identity.secrets: none"),
+        ("id = \"raw\"", "identity.cookie: must not be empty"),
+        ("preset = \"jwt\"\nalg = \"none\"", "identity.alg: \"none\" is none of HS256"),
+        (
+            "preset = \"jwt\"\nalg = \"RS256\"",
+            "identity.public_key_file: none; RS256 needs public_key_file or jwks_file",
+        ),
+        (
+            "preset = \"jwt\"\nalg = \"RS256\"\nsecrets = [\"s\"]",
+            "identity.secrets: its keys are public with this alg; leave the secrets out",
+        ),
+        (
+            "preset = \"jwt\"\nsecrets = [\"s\"]\njwks_file = \"x\"",
+            "identity.jwks_file: has no meaning with alg = \"HS256\", whose keys are secrets",
+        ),
+        ("preset = \"jwt\"\nsecrets = [\"s\"]\nleeway = \"1h\"", "identity.leeway: at most 10m"),
+        (
+            "preset = \"jwt\"\nsecrets = [\"s\"]\nunwrap = [\"json\"]",
+            "identity.unwrap: has no meaning where the cookie itself names the user",
+        ),
+        (
+            "preset = \"express\"\nsecrets = [\"s\"]\nsalt = \"x\"",
+            "identity.salt: has a meaning with id = \"itsdangerous\" alone",
+        ),
+        (
+            "preset = \"express\"\nallow_unsigned = true",
+            "identity.allow_unsigned: has a meaning with id = \"beaker\" alone",
+        ),
+        (
+            "preset = \"auth_tkt\"\nsecrets = [\"s\"]\ngroups = [\"a\"]",
+            "identity.groups: a ticket has its tokens alone, [\"tokens\"]",
+        ),
+        (
+            "preset = \"flask\"\nunwrap = [\"msgpack\", \"json\"]",
+            "identity.unwrap: nothing can be inside msgpack; it must be the last layer",
+        ),
         ("preset = \"beaker\"", "identity.secrets: none; put the application's session secret"),
         ("preset = \"beaker\"\nsecrets_file = \"/none\"", "identity.secrets_file: cannot read"),
         (
@@ -166,7 +232,7 @@ fn sessions_that_could_not_work_are_mistakes() {
         ),
         (
             "preset = \"beaker\"\nsecrets = [\"s\"]\nunwrap = [\"pickle\", \"base64\"]",
-            "identity.unwrap: the last layer must be pickle or json",
+            "identity.unwrap: the last layer must be pickle, json or msgpack",
         ),
         (
             "preset = \"beaker\"\nsecrets = [\"s\"]\npattern = \"[\"",

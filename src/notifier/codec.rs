@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::config::NotifierConfig;
-use crate::model::{Address, EventName, Notification};
+use crate::model::{Address, EventName, Notification, UserId};
 
 /// Why a message is refused; the name is the same in log and metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Refused {
         match self {
             Self::BadFrames => "send [to, body], [to, body, id] or one frame with \"to\" inside",
             Self::BadJson => {
-                "send a JSON object with \"data\": {\"data\":…,\"event\"?,\"ttl\"?,\"key\"?}, nested at most 128 deep"
+                "send a JSON object with \"data\": {\"data\":…,\"event\"?,\"ttl\"?,\"key\"?}, nested at most 128 deep; to _ctl/disconnect, {\"user\":\"…\"}"
             }
             Self::BadAddress => "write u/<user>/, g/<group>/ or all/, with ids percent-encoded",
             Self::BadEvent => "choose an event name that the client library does not reserve",
@@ -83,6 +83,13 @@ pub(super) fn frame_size(notification: &Notification) -> usize {
 pub enum Decoded {
     /// Notifications: one, or one for each address of a list.
     Notifications(Vec<Notification>),
+    /// A user's connections are to end.
+    Disconnect {
+        /// Whose.
+        user: UserId,
+        /// The notifier's own id.
+        id: Option<Arc<str>>,
+    },
     /// A sign of life.
     Heartbeat,
 }
@@ -108,8 +115,12 @@ pub fn decode(frames: &[impl AsRef<[u8]>], config: &NotifierConfig) -> Result<De
                 }
                 _ => None,
             };
+            let id = id.map(Arc::from);
+            if to.starts_with(CONTROL) {
+                return control(to, body.as_ref(), id, config);
+            }
             let body: Body<'_> = parse(body.as_ref())?;
-            let notification = build(to, &body, id.map(Arc::from), config)?;
+            let notification = build(to, &body, id, config)?;
             Ok(Decoded::Notifications(vec![notification]))
         }
         _ => Err(Refused::BadFrames),
@@ -148,11 +159,16 @@ enum To<'a> {
 
 fn single(frame: &[u8], config: &NotifierConfig) -> Result<Decoded, Refused> {
     let envelope: Envelope<'_> = parse(frame)?;
-    let body: Body<'_> = parse(frame)?;
     let id = match &envelope.id {
         Some(id) if !valid_id(id) => return Err(Refused::BadJson),
         id => id.as_deref().map(Arc::from),
     };
+    if let To::One(to) = &envelope.to
+        && to.starts_with(CONTROL)
+    {
+        return control(to, frame, id, config);
+    }
+    let body: Body<'_> = parse(frame)?;
     let to = match &envelope.to {
         To::One(to) => std::slice::from_ref(to),
         To::Many(list) if list.is_empty() => return Err(Refused::BadAddress),
@@ -172,6 +188,33 @@ fn single(frame: &[u8], config: &NotifierConfig) -> Result<Decoded, Refused> {
         notifications.push(notification);
     }
     Ok(Decoded::Notifications(notifications))
+}
+
+/// What begins the addresses of orders to the hub itself. A notifier may give them only if this very
+/// prefix is in its `allow`.
+pub(super) const CONTROL: &str = "_ctl/";
+
+#[derive(Deserialize)]
+struct Whom<'a> {
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+}
+
+fn control(
+    to: &str,
+    body: &[u8],
+    id: Option<Arc<str>>,
+    config: &NotifierConfig,
+) -> Result<Decoded, Refused> {
+    if !config.may_control() {
+        return Err(Refused::NotGranted);
+    }
+    if to != "_ctl/disconnect" {
+        return Err(Refused::BadAddress);
+    }
+    let Whom { user } = parse(body)?;
+    let user = UserId::new(&user).map_err(|_| Refused::BadJson)?;
+    Ok(Decoded::Disconnect { user, id })
 }
 
 fn text(frame: &[u8]) -> Option<&str> {
@@ -304,6 +347,39 @@ mod tests {
         ];
         for (frames, reason) in cases {
             assert_eq!(refusal(frames), Some(reason), "{frames:?}");
+        }
+    }
+
+    #[test]
+    fn order_to_disconnect_needs_its_own_permission() {
+        let order: [&[u8]; 2] = [b"_ctl/disconnect", b"{\"user\":\"42\"}"];
+        assert_eq!(refusal(&order), Some(Refused::NotGranted));
+        let one = b"{\"to\":\"_ctl/disconnect\",\"user\":\"42\",\"id\":\"x\"}";
+        assert_eq!(refusal(&[one]), Some(Refused::NotGranted));
+        assert_eq!(
+            refusal(&[b"{\"to\":[\"_ctl/disconnect\"],\"data\":1}"]),
+            Some(Refused::BadAddress)
+        );
+
+        let granted =
+            NotifierConfig { allow: vec!["_ctl/".to_owned()], ..NotifierConfig::pull("t") };
+        let read = |frames: &[&[u8]]| match decode(frames, &granted) {
+            Ok(Decoded::Disconnect { user, id }) => Ok((user, id.as_deref().map(str::to_owned))),
+            Ok(other) => panic!("{other:?}"),
+            Err(reason) => Err(reason),
+        };
+        let user = UserId::new("42").unwrap();
+        assert_eq!(read(&order), Ok((user.clone(), None)));
+        assert_eq!(read(&[one]), Ok((user, Some("x".to_owned()))));
+        let cases: [(&[&[u8]], Refused); 5] = [
+            (&[b"_ctl/", order[1]], Refused::BadAddress),
+            (&[b"_ctl/restart", order[1]], Refused::BadAddress),
+            (&[order[0], b"{\"user\":\"\"}"], Refused::BadJson),
+            (&[order[0], b"{\"data\":1}"], Refused::BadJson),
+            (&[b"u/42/", b"{\"data\":1}"], Refused::NotGranted),
+        ];
+        for (frames, reason) in cases {
+            assert_eq!(read(frames), Err(reason), "{frames:?}");
         }
     }
 

@@ -15,6 +15,7 @@ pub(super) struct Counters {
     deliveries: Counter,
     absent: Counter,
     duplicates: Counter,
+    disconnects: Counter,
     refused: [Refusals; Refused::ALL.len()],
     last_seen: Option<Instant>,
 }
@@ -35,6 +36,7 @@ impl Counters {
             delivered: outcome("delivered"),
             absent: outcome("absent"),
             duplicates: outcome("duplicate"),
+            disconnects: outcome("disconnect"),
             deliveries: metrics.deliveries(notifier),
             refused: Refused::ALL.map(|reason| Refusals {
                 reason,
@@ -79,6 +81,9 @@ impl Counters {
                 Outcome::Duplicate => {
                     self.duplicates.inc();
                 }
+                Outcome::Disconnected => {
+                    self.disconnects.inc();
+                }
                 Outcome::Lost => {}
             }
         }
@@ -90,6 +95,7 @@ impl Counters {
         observed.deliveries = self.deliveries.get();
         observed.absent = self.absent.get();
         observed.duplicates = self.duplicates.get();
+        observed.disconnects = self.disconnects.get();
         observed.refused =
             self.refused.iter().map(|one| (one.reason.as_str(), one.count.get())).collect();
         observed.last_seen_seconds = self.last_seen.map(|at| now.duration_since(at).as_secs());

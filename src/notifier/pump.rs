@@ -18,6 +18,7 @@ use super::codec::{Decoded, MAX_FAN_OUT, decode, frame_size};
 use super::monitor::PeerEvent;
 use super::socket::{Socket, SocketError, Source};
 use super::{Notifier, now};
+use crate::model::Order;
 use crate::sequencer::{Batch, Sequencer};
 
 /// Messages read before the sequencer gets them, and others their turn.
@@ -125,7 +126,7 @@ impl Pump {
                 return Poll::Ready(error);
             }
             match notifier.poll_batch(task) {
-                Poll::Ready(Ok(batch)) if batch.notifications.is_empty() => {
+                Poll::Ready(Ok(batch)) if batch.orders.is_empty() => {
                     // Nothing but refusals: whoever sends garbage does not get the thread for it.
                     task.waker().wake_by_ref();
                     return Poll::Pending;
@@ -222,7 +223,7 @@ impl Notifier {
         self.apply_changes(now)?;
         self.poll_peers(task)?;
         let Link::Open(socket) = &self.state.socket else { return Poll::Pending };
-        let mut batch = Batch { from: self.name.clone(), notifications: Vec::new() };
+        let mut batch = Batch { from: self.name.clone(), orders: Vec::new() };
         let mut received = 0;
         let mut bytes_out = 0;
         while received < BATCH && bytes_out < MAX_FAN_OUT {
@@ -237,9 +238,12 @@ impl Notifier {
             let bytes: smallvec::SmallVec<[&[u8]; 3]> =
                 frames.iter().map(|frame| &**frame).collect();
             match decode(&bytes, &self.config) {
-                Ok(Decoded::Notifications(mut more)) => {
+                Ok(Decoded::Notifications(more)) => {
                     bytes_out += more.iter().map(frame_size).sum::<usize>();
-                    batch.notifications.append(&mut more);
+                    batch.orders.extend(more.into_iter().map(Order::Notify));
+                }
+                Ok(Decoded::Disconnect { user, id }) => {
+                    batch.orders.push(Order::Disconnect { user, id });
                 }
                 Ok(Decoded::Heartbeat) => {}
                 Err(reason) => self.counters.refuse(&self.name, reason, now),

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::codec::CONTROL;
 use super::monitor::{Monitor, PeerEvent};
 use super::subscriptions::Change;
 use crate::config::{NotifierConfig, Subscribe, Transport};
@@ -77,7 +78,7 @@ impl Source {
         if config.transport == Transport::Sub {
             // By default a subscription beyond the thousandth is dropped without a word.
             socket.set_sndhwm(0)?;
-            subscribe_common(&socket, config.subscribe)?;
+            subscribe_common(&socket, config)?;
         }
         let monitor = Monitor::open(context, &socket)?;
         for (action, endpoint) in config.actions() {
@@ -190,11 +191,14 @@ fn watch(descriptor: RawFd) -> io::Result<AsyncFd<Descriptor>> {
     watched.map_err(Into::into)
 }
 
-fn subscribe_common(socket: &zmq::Socket, subscribe: Subscribe) -> Result<(), zmq::Error> {
-    match subscribe {
+fn subscribe_common(socket: &zmq::Socket, config: &NotifierConfig) -> Result<(), zmq::Error> {
+    match config.subscribe {
         Subscribe::All => socket.set_subscribe(b""),
         Subscribe::Each => {
             socket.set_subscribe(b"all/")?;
+            if config.may_control() {
+                socket.set_subscribe(CONTROL.as_bytes())?;
+            }
             socket.set_subscribe(b"_hb/")
         }
     }

@@ -1,10 +1,8 @@
 //! What the sequencer remembers, in memory: the last position, and the ids of the last day.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::{Duration, Instant};
-
-use crate::model::Address;
 
 /// Positions: they rise, never repeat, and name the start they belong to.
 #[derive(Debug)]
@@ -57,7 +55,7 @@ impl Duplicates {
     }
 
     /// Whether this id comes for the first time within a day, from that notifier for that address.
-    pub fn first(&mut self, from: &str, to: &Address, id: &str, now: Instant) -> bool {
+    pub fn first(&mut self, from: &str, to: &impl Hash, id: &str, now: Instant) -> bool {
         while let Some((at, hash)) = self.order.front() {
             if self.order.len() < self.capacity && now.duration_since(*at) < DAY {
                 break;
@@ -85,6 +83,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Address;
 
     #[test]
     fn positions_rise_even_if_the_clock_does_not() {

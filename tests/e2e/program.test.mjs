@@ -22,7 +22,7 @@ lisen = "127.0.0.1:1"
 [socketio]
 ping_interval = "soon"
 [[identity]]
-preset = "django"
+preset = "djanga"
 [[notifier]]
 name = "bad name"
 type = "pull"

@@ -88,7 +88,8 @@ export async function startProxy(t, redis) {
       arrived(question, bytes);
     });
     each(upstream, (reply) => {
-      const { resolve } = unanswered.shift().reply;
+      // Of its own accord, if nobody asked: an event.
+      const resolve = unanswered.shift()?.reply.resolve ?? ((event) => hub.write(event));
       if (proxy.delay === 0) resolve(reply);
       else setTimeout(resolve, proxy.delay, reply);
     });

@@ -3,10 +3,10 @@
 
 import { io } from 'socket.io-client';
 
-import { LISTENERS, connect, freePort, notifierTable, startHub, startNotifier } from './support.mjs';
+import { LISTENERS, connect, freePort, notifierTable, startHub, startNotifier, table } from './support.mjs';
 import { ask, handshakePath } from './wire.mjs';
 
-const IDENTITY = {
+export const IDENTITY = {
   preset: 'beaker',
   id: 'raw',
   cookie: 'sid',
@@ -19,15 +19,12 @@ const IDENTITY = {
   cache: '0s',
 };
 
-/** A hub whose sessions live at `url`, and a pyzmq PUSH. `keys` change the identity. */
-export async function hubWithSessions(t, url, keys = {}) {
+/** A hub whose sessions live at `url`, and a pyzmq PUSH. `keys` change the identity, `more` is said of Redis. */
+export async function hubWithSessions(t, url, keys = {}, more = {}) {
   const bind = `tcp://127.0.0.1:${await freePort()}`;
-  const identity = Object.entries({ ...IDENTITY, ...keys }).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`);
-  const hub = await startHub(t, `${LISTENERS}
-[redis]
-url = "${url}"
-[[identity]]
-${identity.join('')}${notifierTable('billing', { type: 'pull', bind })}`);
+  const identity = table('[[identity]]', { ...IDENTITY, ...keys });
+  const tables = [table('[redis]', { url, ...more }), identity, notifierTable('billing', { type: 'pull', bind })];
+  const hub = await startHub(t, LISTENERS + tables.join(''));
   const push = await startNotifier(t, 'push', 'connect', bind);
   return { hub, push };
 }

@@ -194,32 +194,60 @@ test('cookies of others that are not ASCII do not hide the session', limit, asyn
 test('the end of a session voids what was asked before it', limit, async (t) => {
   const { client, proxy, hub } = await withProxy(t, { revalidate: '1h' }, 'ana');
   const key = keyOf('ana');
-  const come = async () => {
-    const asked = proxy.next(key);
-    const comer = newcomer(t, hub, 'ana', { transports: ['websocket'] });
-    return { comer, question: await asked };
-  };
-  const ana = await member(t, hub, 'ana');
+  const comer = () => newcomer(t, hub, 'ana', { transports: ['websocket'] });
+  const ana = await member(t, hub, 'ana', { transports: ['websocket'] });
   // The session is somebody else's now: once the hub knows, it looks at it at once, but only once.
   await client.set(key, JSON.stringify({ user: 'luis' }));
-  const luis = await come();
-  const late = [];
-  while (late.length < 20) late.push(await come());
-  const looked = proxy.next(key);
-  luis.question.answer();
-  const look = await looked;
+  const asked = proxy.next(key);
+  const luis = comer();
+  const first = await asked;
+  // Without a cache, who comes meanwhile waits for a question of after that, the same for all.
+  const late = Array.from({ length: 20 }, comer);
+  await hub.shows({ websocket: 22 }, ({ connections }) => connections);
+  const [next, last] = [proxy.next(key), proxy.next(key)];
+  first.answer();
+  const [theirs, look] = [await next, await last];
   ana.socket.disconnect();
   await hub.statusWhen(({ registry }) => registry.sessions === 1);
-  await Promise.all(late.map(({ question }) => question.ask()));
+  await theirs.ask();
   await client.del(key);
   await look.ask();
   // Answers keep their order on the wire, but not in the hub: some are heeded after the end is known.
-  for (const { question } of [...late, { question: look }]) question.answer();
+  for (const question of [theirs, look]) question.answer();
 
   const out = ['unauthorized: no_session', 'io server disconnect'];
-  const all = [luis.comer, ...late.map(({ comer }) => comer)];
-  await Promise.all(all.map((one) => one.until((story) => out.includes(story.at(-1)))));
+  await Promise.all([luis, ...late].map((one) => one.until((story) => out.includes(story.at(-1)))));
   await hub.shows({ registry: { sessions: 0 } });
+});
+
+test('who comes while a session is asked about waits for that answer, also if the first does not', limit, async (t) => {
+  const { client, proxy, hub, push } = await withProxy(t, { revalidate: '1h', cache: '1m' }, 'ana', 'luis');
+  const before = proxy.gets(keyOf('ana'));
+  const question = proxy.next(keyOf('ana'));
+  const comers = [...Array(5)].map(() => newcomer(t, hub, 'ana', { transports: ['websocket'] }));
+  const asked = await question;
+  await hub.shows({ websocket: 5 }, ({ connections }) => connections);
+  const [leaver, ...others] = comers;
+  leaver.socket.disconnect();
+  await hub.shows({ websocket: 4 }, ({ connections }) => connections);
+  asked.answer();
+  await Promise.all(others.map((one) => one.joined()));
+  await says(push, others, 'together');
+  assert.equal(proxy.gets(keyOf('ana')) - before, 1, 'one question for five');
+
+  // A no may be of before the login: who comes meanwhile does not take it.
+  await client.del(keyOf('luis'));
+  const refusing = proxy.next(keyOf('luis'));
+  const early = newcomer(t, hub, 'luis', { transports: ['websocket'] });
+  const held = await refusing;
+  await held.ask();
+  await login(client, 'luis');
+  const late = newcomer(t, hub, 'luis', { transports: ['websocket'] });
+  await hub.shows({ websocket: 6 }, ({ connections }) => connections);
+  held.answer();
+  await late.joined();
+  await early.until((story) => story.length > 0);
+  assert.deepEqual(early.story, ['unauthorized: no_session']);
 });
 
 test('a key that is no string refuses whoever comes with it, and says nothing against the store', limit, async (t) => {

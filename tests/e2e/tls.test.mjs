@@ -2,10 +2,9 @@
 // exchanged under everyone's feet.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,10 +12,10 @@ import { join } from 'node:path';
 import test from 'node:test';
 import tls from 'node:tls';
 
+import { certificate } from './certificate.mjs';
 import { BASE, connect, hubWithPush, pregon, settings } from './support.mjs';
 
 const limit = { timeout: 60_000 };
-const OPENSSL = process.env.OPENSSL ?? 'openssl';
 const MOVES = 24;
 const LIVE = 100;
 
@@ -160,18 +159,6 @@ test('check says which file does not serve, with its line', limit, async () => {
     assert.equal(lines.length, 2, lines.join('\n'));
   }
 });
-
-/** A self-signed certificate for 127.0.0.1 and its key, as PEM files in a folder of their own. */
-function certificate() {
-  const folder = mkdtempSync(join(tmpdir(), 'pregon-tls-'));
-  const cert = join(folder, 'cert.pem');
-  const key = join(folder, 'key.pem');
-  execFileSync(OPENSSL, [
-    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
-    '-subj', '/CN=hub', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert,
-  ], { stdio: 'pipe' });
-  return { cert, key };
-}
 
 /** A hub with a certificate and two workers. */
 async function secureHub(t) {

@@ -62,6 +62,7 @@ impl Play {
             attachment_timeout: Duration::from_secs(30),
             max_unanswered: 2,
             max_namespaces: 3,
+            packet_rate: 0,
         });
         let revision = if kind & 1 == 0 { Revision::Four } else { Revision::Three };
         let bare = kind & 2 != 0;
@@ -257,6 +258,7 @@ impl Play {
                 assert!(message.name.is_none() && message.ack.is_some(), "{message:?}");
                 self.hear_message(message);
             }
+            Event::Excess { namespace, .. } => assert!(self.joined.contains(namespace)),
             Event::Left { namespace } => {
                 assert!(self.joined.remove(namespace), "left {namespace:?} twice");
                 assert!(!self.connection.joined(namespace));

@@ -6,6 +6,7 @@ use std::iter;
 use serde_json::Value;
 
 use crate::pickle::{Node, NodeId, Pickle};
+use crate::{Reason, when};
 
 /// What the layers came to.
 #[derive(Clone, Debug)]
@@ -58,6 +59,43 @@ impl Document {
             },
             Self::Json(value) => follow_json(value, path)?.as_f64(),
         }
+    }
+
+    /// A time at the end of a path, in seconds since 1970: such a number, or text in ISO 8601. Nothing
+    /// there, null or false: there is no such time.
+    ///
+    /// # Errors
+    /// What is there is no time.
+    pub fn time(&self, path: &[String]) -> Result<Option<f64>, Reason> {
+        match self {
+            Self::Pickle(pickle) => match follow(pickle, path).map(|id| pickle.node(id)) {
+                None | Some(Node::None | Node::Boolean(false)) => return Ok(None),
+                Some(_) => (),
+            },
+            Self::Json(value) => match follow_json(value, path) {
+                None | Some(Value::Null | Value::Bool(false)) => return Ok(None),
+                Some(_) => (),
+            },
+        }
+        let time = match self.number(path) {
+            // JavaScript counts milliseconds; as seconds, that would be after the year 5000.
+            Some(number) if number >= 1e11 => Some(number / 1_000.0),
+            Some(number) => Some(number),
+            None => self.name(path).and_then(|text| when::iso(&text)),
+        };
+        time.filter(|time| time.is_finite()).map(Some).ok_or(Reason::Corrupt)
+    }
+
+    /// How many keys of a path lead to something.
+    pub fn reach(&self, path: &[String]) -> usize {
+        let there = |length: &usize| {
+            let part = path.get(..*length).unwrap_or_default();
+            match self {
+                Self::Pickle(pickle) => follow(pickle, part).is_some(),
+                Self::Json(value) => follow_json(value, part).is_some(),
+            }
+        };
+        (1..=path.len()).take_while(there).count()
     }
 }
 

@@ -57,6 +57,30 @@ pub enum Node {
     Opaque,
 }
 
+/// Nodes of a value that is being read, whatever it is read from.
+#[derive(Default)]
+pub(crate) struct Arena {
+    nodes: Vec<Node>,
+}
+
+/// Objects of one value.
+const NODES: usize = 100_000;
+
+impl Arena {
+    pub(crate) fn push(&mut self, node: Node) -> Result<NodeId, Reason> {
+        if self.nodes.len() >= NODES {
+            return Err(Reason::TooLarge);
+        }
+        let id = u32::try_from(self.nodes.len()).map_err(|_| Reason::TooLarge)?;
+        self.nodes.push(node);
+        Ok(NodeId(id))
+    }
+
+    pub(crate) fn rooted(self, root: NodeId) -> Pickle {
+        Pickle { nodes: self.nodes, root }
+    }
+}
+
 impl Pickle {
     /// The object that was pickled.
     pub fn root(&self) -> NodeId {

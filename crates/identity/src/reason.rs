@@ -21,6 +21,12 @@ pub enum Reason {
     NoSession,
     /// The session is over.
     Expired,
+    /// The ticket or token is of a time to come.
+    NotYetValid,
+    /// The token is another issuer's.
+    WrongIssuer,
+    /// The token is for somebody else.
+    WrongAudience,
     /// The stored value cannot be read.
     Corrupt,
     /// It nests too deep.
@@ -33,7 +39,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::NoCookie,
         Self::Malformed,
         Self::BadSignature,
@@ -41,6 +47,9 @@ impl Reason {
         Self::Ambiguous,
         Self::NoSession,
         Self::Expired,
+        Self::NotYetValid,
+        Self::WrongIssuer,
+        Self::WrongAudience,
         Self::Corrupt,
         Self::TooDeep,
         Self::TooLarge,
@@ -57,6 +66,9 @@ impl Reason {
             Self::Ambiguous => "ambiguous",
             Self::NoSession => "no_session",
             Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
             Self::Corrupt => "corrupt",
             Self::TooDeep => "too_deep",
             Self::TooLarge => "too_large",

@@ -1,15 +1,18 @@
 //! How one kind of session is read, step by step; the caller does what lies between: it asks the store.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 
+use crate::auth_tkt::{self, Tickets};
+use crate::credential::{Credential, Credentials, Secret};
 use crate::document::Document;
+use crate::jwt::{self, Tokens};
 use crate::unwrap::{self, Layer};
-use crate::{Reason, beaker, cookie};
+use crate::{Reason, beaker, cookie, express, itsdangerous};
 
 /// The steps for one kind of session.
 #[derive(Clone, Debug)]
@@ -34,14 +37,16 @@ pub struct Recipe {
     pub groups: Vec<String>,
     /// The path to the time of last use, in seconds since 1970; counts with `timeout`.
     pub accessed: Vec<String>,
-    /// A session is over that long after its last use; zero: never.
+    /// A session is over that long after its last use, a ticket after its time; zero: never.
     pub timeout: Duration,
+    /// The path to the time when the session is over; empty: it has none.
+    pub expires: Vec<String>,
     /// The largest value that is looked at, packed or unpacked.
     pub max_bytes: usize,
 }
 
 /// How the cookie holds the session id, or the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum IdFormat {
     /// The cookie is the id.
     Raw,
@@ -49,23 +54,18 @@ pub enum IdFormat {
     Beaker,
     /// The same form around the session itself: there is no store, and no way to revoke it.
     BeakerCookie,
+    /// The signed form of express-session.
+    Express,
+    /// The signed form of Flask-Session.
+    Itsdangerous {
+        /// What the secret is mixed with.
+        salt: String,
+    },
+    /// A ticket that names the user itself.
+    AuthTkt(Tickets),
+    /// A token that names the user itself.
+    Jwt(Box<Tokens>),
 }
-
-/// A key. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<[u8]>);
-
-/// What a client shows of itself; each recipe reads its own part of it.
-#[derive(Clone, Copy, Default)]
-pub struct Credentials<'a> {
-    /// The Cookie header; several of them joined by "; ".
-    pub cookies: Option<&'a str>,
-}
-
-/// What a recipe reads of a client's [`Credentials`], not judged yet. Whoever follows a session keeps
-/// it, and all checks are made again with it. It is as good as a password: `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credential(Arc<str>);
 
 /// Where the session of a good credential is.
 #[derive(PartialEq, Eq)]
@@ -98,12 +98,24 @@ impl Recipe {
         Regex::new(&format!("^(?:{pattern})$"))
     }
 
-    /// What the client shows that this recipe reads.
+    /// What the client shows that this recipe reads: its token if it shows one, and then no cookie,
+    /// whatever becomes of the token; else the cookie.
     ///
     /// # Errors
     /// There is none, or there are two.
     pub fn credential(&self, shown: &Credentials<'_>) -> Result<Credential, Reason> {
-        cookie::value(shown.cookies, &self.cookie).map(|value| Credential(value.into()))
+        let value = match shown.token {
+            Some(token) => token,
+            // An identity may know tokens alone.
+            None if self.cookie.is_empty() => return Err(Reason::NoCookie),
+            None => cookie::value(shown.cookies, &self.cookie)?,
+        };
+        Ok(Credential::new(value, if self.binds_address() { shown.remote } else { None }))
+    }
+
+    /// Whether a credential is good from one address alone.
+    fn binds_address(&self) -> bool {
+        matches!(self.id, IdFormat::AuthTkt(Tickets { include_ip: true, .. }))
     }
 
     /// Judges a credential at `now`, since 1970: its signature first, then the id that it holds.
@@ -111,31 +123,56 @@ impl Recipe {
     /// # Errors
     /// It is not the application's, or no longer good.
     pub fn lookup(&self, credential: &Credential, now: Duration) -> Result<Lookup, Reason> {
-        let value = &*credential.0;
-        let id = match self.id {
-            IdFormat::Raw => value,
-            IdFormat::Beaker if self.secrets.is_empty() && self.allow_unsigned => value,
-            IdFormat::Beaker | IdFormat::BeakerCookie => beaker::verify(value, &self.secrets)?,
+        let value = credential.value();
+        let id = match &self.id {
+            IdFormat::Raw => Cow::from(value),
+            IdFormat::Beaker if self.secrets.is_empty() && self.allow_unsigned => value.into(),
+            IdFormat::Beaker => beaker::verify(value, &self.secrets)?.into(),
+            IdFormat::Express => express::verify(value, &self.secrets)?,
+            IdFormat::Itsdangerous { salt } => {
+                itsdangerous::verify(value, &self.secrets, salt)?.into()
+            }
+            IdFormat::BeakerCookie => {
+                let session = beaker::verify(value, &self.secrets)?;
+                self.check(session, MAX_SESSION)?;
+                return self.user(Some(session.as_bytes()), now).map(Lookup::User);
+            }
+            IdFormat::AuthTkt(tickets) => {
+                let from = credential.remote();
+                let ticket = auth_tkt::verify(value, &self.secrets, tickets, from, now)?;
+                let expires =
+                    (!self.timeout.is_zero()).then(|| ticket.at.saturating_add(self.timeout));
+                if expires.is_some_and(|expires| expires < now) {
+                    return Err(Reason::Expired);
+                }
+                return self.pick(&Document::Json(ticket.content), expires).map(Lookup::User);
+            }
+            IdFormat::Jwt(tokens) => {
+                let claims = jwt::verify(value, &self.secrets, tokens, now)?;
+                let document = Document::Json(claims.content);
+                return self.pick(&document, claims.expires).map(Lookup::User);
+            }
         };
-        let longest = if self.has_store() { MAX_ID } else { MAX_SESSION };
-        // A signature proves who wrote it, not that it is harmless in a key.
+        self.check(&id, MAX_ID)?;
+        Ok(Lookup::Key(self.key.replace("{id}", &id)))
+    }
+
+    /// A signature proves who wrote an id, not that it is harmless in a key.
+    fn check(&self, id: &str, longest: usize) -> Result<(), Reason> {
         let plain =
             !id.is_empty() && id.len() <= longest && id.bytes().all(|byte| byte.is_ascii_graphic());
         let matches = self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
-        if !(plain && matches) {
-            return Err(Reason::BadId);
-        }
-        match self.id {
-            IdFormat::Raw | IdFormat::Beaker => Ok(Lookup::Key(self.key.replace("{id}", id))),
-            IdFormat::BeakerCookie => self.user(Some(id.as_bytes()), now).map(Lookup::User),
-        }
+        if plain && matches { Ok(()) } else { Err(Reason::BadId) }
     }
 
     /// Whether the sessions are in a store, and not in the credentials themselves.
     pub fn has_store(&self) -> bool {
         match self.id {
-            IdFormat::Raw | IdFormat::Beaker => true,
-            IdFormat::BeakerCookie => false,
+            IdFormat::Raw
+            | IdFormat::Beaker
+            | IdFormat::Express
+            | IdFormat::Itsdangerous { .. } => true,
+            IdFormat::BeakerCookie | IdFormat::AuthTkt(_) | IdFormat::Jwt(_) => false,
         }
     }
 
@@ -152,8 +189,8 @@ impl Recipe {
         let value = value.ok_or(Reason::NoSession)?;
         let document = unwrap::unwrap(value, &self.unwrap, self.max_bytes)?;
         // First, since a logout in Beaker takes the user and the time of last use away.
-        let id = document.name(&self.user).filter(|id| valid(id)).ok_or(Reason::NoUser)?;
-        let mut expires = None;
+        self.name(&document)?;
+        let mut ends: Option<f64> = None;
         if !self.timeout.is_zero() {
             let accessed = document.number(&self.accessed).ok_or(Reason::Corrupt)?;
             // Not a number is never recent; neither is infinity a time.
@@ -161,11 +198,52 @@ impl Recipe {
             if !idle.is_finite() || idle > self.timeout.as_secs_f64() {
                 return Err(Reason::Expired);
             }
-            let over = accessed + self.timeout.as_secs_f64();
-            expires = Duration::try_from_secs_f64(over).ok();
+            ends = Some(accessed + self.timeout.as_secs_f64());
         }
-        let groups = if self.groups.is_empty() { Vec::new() } else { self.groups(&document)? };
+        if !self.expires.is_empty()
+            && let Some(over) = document.time(&self.expires)?
+        {
+            if over <= now.as_secs_f64() {
+                return Err(Reason::Expired);
+            }
+            ends = Some(ends.map_or(over, |ends| ends.min(over)));
+        }
+        let expires = ends.and_then(|ends| Duration::try_from_secs_f64(ends).ok());
+        self.pick(&document, expires)
+    }
+
+    /// The user and the groups of a session that is good.
+    fn pick(&self, document: &Document, expires: Option<Duration>) -> Result<User, Reason> {
+        let id = self.name(document)?;
+        let groups = if self.groups.is_empty() { Vec::new() } else { self.groups(document)? };
         Ok(User { id, groups, expires })
+    }
+
+    fn name(&self, document: &Document) -> Result<String, Reason> {
+        document.name(&self.user).filter(|id| valid(id)).ok_or(Reason::NoUser)
+    }
+
+    /// How far the value of a session can be followed, in words, without what it says.
+    pub fn explain(&self, value: &[u8]) -> Vec<String> {
+        let peeled = unwrap::peelable(value, &self.unwrap, self.max_bytes);
+        let mut said: Vec<String> = Vec::new();
+        for (place, layer) in self.unwrap.iter().take(peeled + 1).enumerate() {
+            let outcome = if place < peeled { "can be read" } else { "cannot be read" };
+            said.push(format!("layer {} of {}, {layer}: {outcome}", place + 1, self.unwrap.len()));
+        }
+        if let Ok(document) = unwrap::unwrap(value, &self.unwrap, self.max_bytes) {
+            for (what, path) in
+                [("user", &self.user), ("groups", &self.groups), ("expires", &self.expires)]
+            {
+                let reach = document.reach(path);
+                let missing = path.get(reach).map(|key| format!("nothing at {key:?}"));
+                if !path.is_empty() {
+                    let outcome = missing.unwrap_or_else(|| "there".to_owned());
+                    said.push(format!("{what} at {path:?}: {outcome}"));
+                }
+            }
+        }
+        said
     }
 
     fn groups(&self, document: &Document) -> Result<Vec<String>, Reason> {
@@ -196,48 +274,12 @@ fn valid(name: &str) -> bool {
     (1..=256).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-impl Credential {
-    /// What tells it from others of the same recipe.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl Secret {
-    /// A key of any length but nothing.
-    pub fn new(bytes: &[u8]) -> Option<Self> {
-        (!bytes.is_empty()).then(|| Self(bytes.into()))
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credential(…)")
-    }
-}
-
 impl fmt::Debug for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(_) => f.write_str("Key(…)"),
             Self::User(user) => user.fmt(f),
         }
-    }
-}
-
-impl fmt::Debug for Credentials<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(…)")
     }
 }
 
@@ -262,6 +304,7 @@ mod tests {
             groups: Vec::new(),
             accessed: Vec::new(),
             timeout: Duration::ZERO,
+            expires: Vec::new(),
             max_bytes: 256 << 10,
         }
     }
@@ -315,7 +358,8 @@ mod tests {
     }
 
     fn judge(recipe: &Recipe, cookies: &str) -> Result<Lookup, Reason> {
-        let credential = recipe.credential(&Credentials { cookies: Some(cookies) })?;
+        let credential =
+            recipe.credential(&Credentials { cookies: Some(cookies), ..Credentials::default() })?;
         recipe.lookup(&credential, Duration::ZERO)
     }
 
@@ -325,11 +369,31 @@ mod tests {
         let cookies = cookie(b"old", &STANDARD.encode(r#"{"user": 77}"#));
         let user = User { id: "77".to_owned(), groups: Vec::new(), expires: None };
         assert_eq!(judge(&recipe, &cookies), Ok(Lookup::User(user)));
-        let credential = recipe.credential(&Credentials { cookies: Some(&cookies) }).unwrap();
+        let credential = recipe
+            .credential(&Credentials { cookies: Some(&cookies), ..Credentials::default() })
+            .unwrap();
         assert_eq!(
             format!("{credential:?} {:?}", Lookup::Key("x".to_owned())),
             "Credential(…) Key(…)"
         );
+    }
+
+    #[test]
+    fn token_that_is_shown_counts_and_no_cookie_with_it() {
+        let recipe = in_cookies();
+        let cookies = cookie(b"new", &STANDARD.encode(r#"{"user": 77}"#));
+        let (_, token) = cookies.split_once('=').unwrap();
+        let judge = |cookies, token| {
+            let shown = Credentials { cookies, token, remote: None };
+            recipe.credential(&shown).and_then(|shown| recipe.lookup(&shown, Duration::ZERO))
+        };
+        assert!(judge(None, Some(token)).is_ok());
+        assert_eq!(judge(Some("sid=1; sid=2"), Some(token)), judge(Some(&cookies), None));
+        for bad in ["", "x", "\0", token.split_at(1).1] {
+            assert!(judge(Some(&cookies), Some(bad)).is_err(), "{bad}");
+        }
+        let shown = Credentials { token: Some(token), ..Credentials::default() };
+        assert_eq!(format!("{shown:?}"), "Credentials(…)");
     }
 
     #[test]

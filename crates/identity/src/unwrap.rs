@@ -1,15 +1,18 @@
 //! The layers around a session's value, peeled one by one, each bounded.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Read as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
+use serde_json::Value;
 
 use crate::Reason;
 use crate::beaker::{self, BeakerKeys};
 use crate::document::Document;
+use crate::msgpack;
 use crate::pickle::{self, Node};
 
 /// One layer.
@@ -23,6 +26,8 @@ pub enum Layer {
     Zlib,
     /// JSON.
     Json,
+    /// MessagePack.
+    Msgpack,
     /// Beaker's encryption, with the library `cryptography`.
     BeakerAesGcm(BeakerKeys),
 }
@@ -35,9 +40,24 @@ impl Layer {
             "base64" => Some(Self::Base64),
             "zlib" => Some(Self::Zlib),
             "json" => Some(Self::Json),
+            "msgpack" => Some(Self::Msgpack),
             "beaker_aes_gcm" => keys.cloned().map(Self::BeakerAesGcm),
             _ => None,
         }
+    }
+}
+
+/// Its name, as in the configuration.
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pickle => "pickle",
+            Self::Base64 => "base64",
+            Self::Zlib => "zlib",
+            Self::Json => "json",
+            Self::Msgpack => "msgpack",
+            Self::BeakerAesGcm(_) => "beaker_aes_gcm",
+        })
     }
 }
 
@@ -53,28 +73,70 @@ enum Peeled<'a> {
 pub(crate) fn unwrap(value: &[u8], layers: &[Layer], max_bytes: usize) -> Result<Document, Reason> {
     let mut peeled = Peeled::Bytes(value.into());
     for layer in layers {
-        let bytes = bytes(peeled)?;
-        if bytes.len() > max_bytes {
-            return Err(Reason::TooLarge);
-        }
-        peeled = match layer {
-            Layer::Pickle => Peeled::Document(Document::Pickle(pickle::read(&bytes)?)),
-            Layer::Json => {
-                let value = serde_json::from_slice(&bytes).map_err(|_| Reason::Corrupt)?;
-                Peeled::Document(Document::Json(value))
-            }
-            Layer::Base64 => {
-                let decoded = STANDARD.decode(bytes.trim_ascii()).map_err(|_| Reason::Corrupt)?;
-                Peeled::Bytes(decoded.into())
-            }
-            Layer::Zlib => Peeled::Bytes(inflate(&bytes, max_bytes)?.into()),
-            Layer::BeakerAesGcm(keys) => Peeled::Bytes(beaker::decrypt(&bytes, keys)?.into()),
-        };
+        peeled = peel(peeled, layer, max_bytes)?;
     }
     match peeled {
         Peeled::Document(document) => Ok(document),
         Peeled::Bytes(_) => Err(Reason::Corrupt),
     }
+}
+
+/// How many of the layers can be peeled.
+pub(crate) fn peelable(value: &[u8], layers: &[Layer], max_bytes: usize) -> usize {
+    let mut peeled = Some(Peeled::Bytes(value.into()));
+    let can_be = |layer: &&Layer| {
+        peeled = peeled.take().and_then(|peeled| peel(peeled, layer, max_bytes).ok());
+        peeled.is_some()
+    };
+    layers.iter().take_while(can_be).count()
+}
+
+fn peel<'a>(peeled: Peeled<'a>, layer: &Layer, max_bytes: usize) -> Result<Peeled<'a>, Reason> {
+    let bytes = bytes(peeled)?;
+    if bytes.len() > max_bytes {
+        return Err(Reason::TooLarge);
+    }
+    Ok(match layer {
+        Layer::Pickle => Peeled::Document(Document::Pickle(pickle::read(&bytes)?)),
+        Layer::Msgpack => Peeled::Document(Document::Pickle(msgpack::read(&bytes)?)),
+        Layer::Json => Peeled::Document(Document::Json(json(&bytes)?)),
+        Layer::Base64 => {
+            let decoded = STANDARD.decode(bytes.trim_ascii()).map_err(|_| Reason::Corrupt)?;
+            Peeled::Bytes(decoded.into())
+        }
+        Layer::Zlib => Peeled::Bytes(inflate(&bytes, max_bytes)?.into()),
+        Layer::BeakerAesGcm(keys) => Peeled::Bytes(beaker::decrypt(&bytes, keys)?.into()),
+    })
+}
+
+/// A JSON value. What fails and nests deeper than is read fails for that.
+pub(crate) fn json(bytes: &[u8]) -> Result<Value, Reason> {
+    serde_json::from_slice(bytes).map_err(|_| match deepest(bytes) {
+        0..=DEPTH => Reason::Corrupt,
+        _ => Reason::TooDeep,
+    })
+}
+
+/// What serde_json reads.
+const DEPTH: usize = 127;
+
+/// How deep brackets nest, those in texts aside.
+fn deepest(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 fn bytes(peeled: Peeled<'_>) -> Result<Cow<'_, [u8]>, Reason> {
@@ -148,7 +210,10 @@ mod tests {
     fn json_is_bounded_in_depth_and_its_last_key_counts() {
         let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
         assert!(user(&nested(127), &[Layer::Json]).is_ok());
-        assert_eq!(user(&nested(128), &[Layer::Json]), Err(Reason::Corrupt));
+        assert_eq!(user(&nested(128), &[Layer::Json]), Err(Reason::TooDeep));
+        assert_eq!(user(&b"{\"a\":".repeat(200), &[Layer::Json]), Err(Reason::TooDeep));
+        let text = [&b"{\"a\\\"\":\""[..], &b"[".repeat(200), b"\",}"].concat();
+        assert_eq!(user(&text, &[Layer::Json]), Err(Reason::Corrupt));
         let twice = br#"{"user": 1, "user": 2}"#;
         assert_eq!(user(twice, &[Layer::Json]), Ok(Some("2".to_owned())));
     }

@@ -18,6 +18,8 @@ pub enum Close {
     TooLarge,
     /// The client read too slowly: its outbox was full.
     Slow,
+    /// The client said too much too fast.
+    Rate,
     /// Another connection took this one's place.
     Replaced,
     /// The web application's session is over.
@@ -32,13 +34,14 @@ pub enum Close {
 
 impl Close {
     /// Every reason, for metrics that want their series from the start.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Client,
         Self::Transport,
         Self::PingTimeout,
         Self::Protocol,
         Self::TooLarge,
         Self::Slow,
+        Self::Rate,
         Self::Replaced,
         Self::SessionEnd,
         Self::Kicked,
@@ -55,6 +58,7 @@ impl Close {
             Self::Protocol => "protocol",
             Self::TooLarge => "too_large",
             Self::Slow => "slow",
+            Self::Rate => "rate",
             Self::Replaced => "replaced",
             Self::SessionEnd => "session_end",
             Self::Kicked => "kicked",
@@ -69,7 +73,7 @@ impl Close {
             Self::Client | Self::Transport => 1000,
             Self::Replaced | Self::Draining => 1001,
             Self::Protocol => 1002,
-            Self::PingTimeout | Self::Slow | Self::SessionEnd | Self::Kicked => 1008,
+            Self::PingTimeout | Self::Slow | Self::Rate | Self::SessionEnd | Self::Kicked => 1008,
             Self::TooLarge => 1009,
             Self::StoreUnavailable => 1013,
         }

@@ -16,6 +16,7 @@ mod attachments;
 mod event;
 mod heartbeat;
 mod limits;
+mod meter;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::socket::{self, EventName, Kind, Received as Socket};
 use crate::{Close, Packet, Sid};
 use attachments::Incomplete;
 use heartbeat::Heartbeat;
+use meter::Meter;
 
 pub use event::{Data, Event, Message};
 pub use limits::Limits;
@@ -40,6 +42,7 @@ pub struct Connection {
     /// Without Socket.IO on top: messages go to the application as they come.
     bare: bool,
     heartbeat: Heartbeat,
+    meter: Meter,
     /// Unless a namespace is joined.
     join_by: Option<Instant>,
     namespaces: Vec<Namespace>,
@@ -62,6 +65,7 @@ impl Connection {
     pub fn new(limits: Arc<Limits>, revision: Revision, now: Instant) -> Self {
         let mut connection = Self {
             heartbeat: Heartbeat::new(revision, &limits, now),
+            meter: Meter::default(),
             join_by: Some(now + limits.connect_timeout),
             revision,
             bare: false,
@@ -277,6 +281,7 @@ impl Connection {
             // Attachments directly follow their packet (Socket.IO protocol 5, "Packet encoding").
             return Err(Close::Protocol);
         }
+        let within = self.meter.take(self.limits.packet_rate, now)?;
         let packet = socket::decode(text).map_err(|_| Close::Protocol)?;
         match packet.kind {
             Kind::Connect => self.handle_connect(&packet),
@@ -289,7 +294,7 @@ impl Connection {
                 Ok(())
             }
             Kind::Event | Kind::Ack | Kind::BinaryEvent | Kind::BinaryAck => {
-                self.handle_message(&packet, now)
+                self.handle_message(&packet, within, now)
             }
             // Only a server refuses.
             Kind::ConnectError => Err(Close::Protocol),
@@ -325,7 +330,12 @@ impl Connection {
         self.events.push_back(Event::Connect { namespace, auth });
     }
 
-    fn handle_message(&mut self, packet: &Socket<'_>, now: Instant) -> Result<(), Close> {
+    fn handle_message(
+        &mut self,
+        packet: &Socket<'_>,
+        within: bool,
+        now: Instant,
+    ) -> Result<(), Close> {
         let namespace = self
             .namespaces
             .iter()
@@ -350,6 +360,10 @@ impl Connection {
                 EventName::Number => return Err(Close::Protocol),
             }
         };
+        if !within && packet.kind == Kind::Event {
+            self.events.push_back(Event::Excess { namespace, ack: packet.ack });
+            return Ok(());
+        }
         let message = Message {
             namespace,
             name,

@@ -53,7 +53,7 @@ impl Application for Chat {
         match event {
             Event::Event(message) => self.heard(session, guest, &message),
             Event::Left { .. } => guest.seat.forget(),
-            Event::Ack(_) | Event::Connect { .. } | Event::Data(_) => {}
+            Event::Ack(_) | Event::Connect { .. } | Event::Excess { .. } | Event::Data(_) => {}
         }
     }
 

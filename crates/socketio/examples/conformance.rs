@@ -67,7 +67,7 @@ impl Application for Conformance {
                 session.emit(&answer.namespace, payload, answer.attachments);
             }
             Event::Left { .. } => seat.forget(),
-            Event::Connect { .. } | Event::Data(_) => {}
+            Event::Connect { .. } | Event::Excess { .. } | Event::Data(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use actix_http::StatusCode;
@@ -32,7 +32,8 @@ pub trait Application: 'static {
         Ok(())
     }
 
-    /// A first request was turned away: by [`Application::handshake`], for its origin, or by a limit.
+    /// A request was turned away: a first one by [`Application::handshake`] or by a limit; any one for
+    /// its origin, or since it is not its connection's owner's.
     fn refused(&self, handshake: &Handshake, denial: Denial) {
         let _ = (handshake, denial);
     }
@@ -48,7 +49,27 @@ pub trait Application: 'static {
     /// Dropped unfinished if the client leaves meanwhile.
     fn connect(&self, request: Request) -> impl Future<Output = Admission<Self::Member>>;
 
-    /// A client sent an event, answered one, or left a namespace of its own will (next,
+    /// Whom a request belongs to, by what it brings along: any number that differs between users.
+    /// Nothing, if requests do not say it. It is asked only if a polling connection's later request
+    /// brings other cookies than the ones before: another user's must not get through.
+    ///
+    /// # Errors
+    /// It certainly belongs to nobody, [`Denial::Forbidden`]; or nobody can say.
+    fn owner(
+        &self,
+        handshake: &Handshake,
+    ) -> impl Future<Output = Result<Option<NonZeroU64>, Denial>> {
+        let _ = handshake;
+        async { Ok(None) }
+    }
+
+    /// The same of a client that was admitted.
+    fn member_owner(&self, member: &Self::Member) -> Option<NonZeroU64> {
+        let _ = member;
+        None
+    }
+
+    /// A client sent an event or one too many, answered one, or left a namespace of its own will (next,
     /// [`Application::left`]).
     fn event(&self, session: &Handle, member: &mut Self::Member, event: Event);
 
@@ -73,7 +94,7 @@ pub struct Request {
     /// The namespace.
     pub namespace: Arc<str>,
     /// The connection's first HTTP request.
-    pub handshake: Rc<Handshake>,
+    pub handshake: Arc<Handshake>,
     /// The JSON object that the client sent along, if any.
     pub auth: Option<Box<str>>,
     /// The connection, for whoever will send to it.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use actix_http::RequestHead;
-use actix_http::header::{COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
+use actix_http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::web::Query;
 use protocol::engine::Revision;
 
@@ -105,7 +105,13 @@ impl Handshake {
         let own = format!("{scheme}://{}", self.host);
         // An `Origin` that is not text is one that no rule allows.
         let origin = self.headers.get(ORIGIN).map(|value| value.to_str().unwrap_or_default());
-        config.origins.judge(origin, &own)
+        config.origins.judge(origin, self.is_far(), &own)
+    }
+
+    /// Whether the browser says that another origin's page has caused the request.
+    fn is_far(&self) -> bool {
+        let near = |value: &HeaderValue| matches!(value.as_bytes(), b"same-origin" | b"none");
+        !self.headers.get_all("sec-fetch-site").all(near)
     }
 }
 
@@ -135,6 +141,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::Origins;
 
     fn handshake(config: &Config) -> Handshake {
         let request = TestRequest::with_uri("/socket.io/?EIO=4&user=a%20b")
@@ -178,6 +185,46 @@ mod tests {
         let trusting =
             Config { trusted_proxies: vec![IpAddr::from([10, 0, 0, 1]).into()], ..config };
         assert!(!Handshake::new(request("http").head(), &trusting, false).secure);
+    }
+
+    #[test]
+    fn page_is_known_by_its_origin_or_else_by_how_far_it_is() {
+        let listed = Origins::List(vec!["https://app.example".to_owned()]);
+        let own = "http://hub.local";
+        // Origin; Sec-Fetch-Site; whether it passes with the own origin, with a list, with any.
+        let table = [
+            (None, None, [true, true, true]),
+            (None, Some("none"), [true, true, true]),
+            (None, Some("same-origin"), [true, true, true]),
+            (None, Some("same-site"), [false, false, true]),
+            (None, Some("cross-site"), [false, false, true]),
+            (None, Some("x"), [false, false, true]),
+            (None, Some(""), [false, false, true]),
+            (Some(own), None, [true, false, true]),
+            (Some(own), Some("same-origin"), [true, false, true]),
+            (Some("https://app.example"), None, [false, true, true]),
+            (Some("https://app.example"), Some("same-site"), [false, true, true]),
+            (Some("https://app.example"), Some("cross-site"), [false, true, true]),
+            (Some("https://evil.example"), None, [false, false, true]),
+            (Some("https://evil.example"), Some("same-origin"), [false, false, true]),
+            (Some("https://evil.example"), Some("cross-site"), [false, false, true]),
+            (Some("null"), Some("cross-site"), [false, false, true]),
+        ];
+        for (origin, site, expected) in table {
+            let mut request = TestRequest::with_uri("/socket.io/?EIO=4");
+            request = request.insert_header(("host", "hub.local"));
+            let headers = [("origin", origin), ("sec-fetch-site", site)];
+            for (name, value) in headers.iter().filter_map(|(name, value)| Some((name, (*value)?)))
+            {
+                request = request.insert_header((*name, value));
+            }
+            let request = request.to_request();
+            let passes = [Origins::Own, listed.clone(), Origins::Any].map(|origins| {
+                let config = Config { origins, ..Config::default() };
+                Handshake::new(request.head(), &config, false).cors(&config).is_some()
+            });
+            assert_eq!(passes, expected, "Origin {origin:?}, Sec-Fetch-Site {site:?}");
+        }
     }
 
     #[test]

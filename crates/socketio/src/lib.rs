@@ -16,6 +16,7 @@
 //! its own value of the application, and mounts [`Worker::configure`] and [`Worker::upgrade`].
 
 mod application;
+mod bond;
 mod config;
 mod doorway;
 mod frames;

@@ -1,8 +1,17 @@
 //! Which pages' scripts may connect. WebSocket knows no same-origin policy, and a browser sends the
-//! user's cookies along from any page: so the server itself must look at `Origin`.
+//! user's cookies along from any page: so the server itself must look at `Origin`. With a request that
+//! only fetches, as an image, browsers send none, but say in `Sec-Fetch-Site` how far its page is.
 
-/// The rule for requests that carry an `Origin` header; a request without one comes from no browser
-/// page and passes.
+/// The rule for requests that carry an `Origin` header. One without it passes unless its browser says
+/// (Fetch Metadata, `Sec-Fetch-Site`) that another origin's page has caused it:
+///
+/// | `Origin` | `Sec-Fetch-Site` | passes |
+/// |---|---|---|
+/// | allowed | any, or none at all | yes |
+/// | another, or `null` | any, or none at all | no |
+/// | none | none at all: no browser, or an old one | yes |
+/// | none | `same-origin`: the server's own page; `none`: the user, by the address bar | yes |
+/// | none | `same-site`, `cross-site`, or what nobody knows yet | no, unless all pages are allowed |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origins {
     /// Only the page's own: `Origin` equals the scheme and host that the request was sent to.
@@ -27,8 +36,11 @@ pub(crate) enum Cors {
 
 impl Origins {
     /// `None` if the origin may not connect. `own` is the request's own origin, `scheme://host`.
-    pub(crate) fn judge(&self, origin: Option<&str>, own: &str) -> Option<Cors> {
-        let Some(origin) = origin else { return Some(Cors::None) };
+    /// `far`: whether the browser says that another origin's page has caused the request.
+    pub(crate) fn judge(&self, origin: Option<&str>, far: bool, own: &str) -> Option<Cors> {
+        let Some(origin) = origin else {
+            return (!far || *self == Self::Any).then_some(Cors::None);
+        };
         match self {
             Self::Own => origin.eq_ignore_ascii_case(own).then_some(Cors::None),
             Self::List(allowed) => allowed
@@ -47,7 +59,7 @@ mod tests {
     #[test]
     fn own_origin_is_scheme_host_and_port() {
         let own = "http://example.org:8080";
-        let judge = |origin| Origins::Own.judge(Some(origin), own);
+        let judge = |origin| Origins::Own.judge(Some(origin), false, own);
         assert_eq!(judge("http://example.org:8080"), Some(Cors::None));
         assert_eq!(judge("HTTP://EXAMPLE.ORG:8080"), Some(Cors::None));
         for other in
@@ -55,15 +67,15 @@ mod tests {
         {
             assert_eq!(judge(other), None, "{other}");
         }
-        assert_eq!(Origins::Own.judge(None, own), Some(Cors::None));
+        assert_eq!(Origins::Own.judge(None, false, own), Some(Cors::None));
     }
 
     #[test]
     fn listed_origins_are_named_in_the_answer() {
         let list = Origins::List(vec!["https://app.example".to_owned()]);
         let answer = Cors::Origin("https://app.example".to_owned());
-        assert_eq!(list.judge(Some("https://app.example"), "http://hub"), Some(answer));
-        assert_eq!(list.judge(Some("http://hub"), "http://hub"), None);
-        assert_eq!(Origins::Any.judge(Some("http://x"), "http://hub"), Some(Cors::Any));
+        assert_eq!(list.judge(Some("https://app.example"), true, "http://hub"), Some(answer));
+        assert_eq!(list.judge(Some("http://hub"), false, "http://hub"), None);
+        assert_eq!(Origins::Any.judge(Some("http://x"), true, "http://hub"), Some(Cors::Any));
     }
 }

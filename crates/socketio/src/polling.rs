@@ -16,6 +16,7 @@ use log::error;
 use protocol::Sid;
 use protocol::engine::{Refusal, Revision};
 
+use crate::bond::vouch;
 use crate::handshake::{Handshake, parameter, query};
 use crate::origin::Cors;
 use crate::server::{Polled, Worker};
@@ -112,7 +113,10 @@ async fn answer<A: Application>(
         return Err(Failure::Denied(denial));
     }
     let (session, opened) = match session {
-        Some(session) => (session, None),
+        Some(session) => {
+            vouch(worker, &session, &handshake).await?;
+            (session, None)
+        }
         None => {
             let revision = judge(worker, &mut handshake)?;
             let opened = Session::poll(worker, handshake, revision);

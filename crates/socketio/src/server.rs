@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::RandomState;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use protocol::engine::{Refusal, Revision};
 use protocol::{Close, Limits, Sid};
 use tokio::sync::{Notify, oneshot};
 
+use crate::bond::Bond;
 use crate::doorway::Unfinished;
 use crate::limiter::{Address, Limiter, Met, Terms};
 use crate::origin::Cors;
@@ -43,6 +45,8 @@ struct Shared {
     limiter: Mutex<Limiter>,
     limited: [AtomicU64; Limit::ALL.len()],
     unfinished: Mutex<Unfinished<Arc<Notify>>>,
+    /// Of the hashes by which bonds remember.
+    key: RandomState,
     polling: AtomicUsize,
     websocket: AtomicUsize,
     opened: AtomicU64,
@@ -87,6 +91,7 @@ impl Server {
             limiter: Mutex::new(Limiter::new(terms)),
             limited: Default::default(),
             unfinished: Mutex::new(Unfinished::new(unfinished)),
+            key: RandomState::new(),
             polling: AtomicUsize::new(0),
             websocket: AtomicUsize::new(0),
             opened: AtomicU64::new(0),
@@ -137,6 +142,10 @@ impl Server {
 
     pub(crate) fn limits(&self) -> &Arc<Limits> {
         &self.shared.limits
+    }
+
+    pub(crate) fn key(&self) -> &RandomState {
+        &self.shared.key
     }
 
     pub(crate) fn register(&self, sid: Sid, session: Polled) {
@@ -227,13 +236,25 @@ impl Drop for Place {
 pub(crate) struct Polled {
     session: Recipient<Visit>,
     revision: Revision,
-    /// Requests run on any worker, and a POST is under way before the session hears of it.
-    posting: Arc<AtomicBool>,
+    visits: Arc<Visits>,
+}
+
+/// What requests on any worker must know of each other.
+struct Visits {
+    /// A POST is under way before the session hears of it.
+    posting: AtomicBool,
+    bond: Bond,
 }
 
 impl Polled {
-    pub(crate) fn new(session: Recipient<Visit>, revision: Revision) -> Self {
-        Self { session, revision, posting: Arc::default() }
+    pub(crate) fn new(session: Recipient<Visit>, revision: Revision, bond: Bond) -> Self {
+        let visits = Arc::new(Visits { posting: AtomicBool::new(false), bond });
+        Self { session, revision, visits }
+    }
+
+    /// Whose it is.
+    pub(crate) fn bond(&self) -> &Bond {
+        &self.visits.bond
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -263,19 +284,19 @@ impl Polled {
 
     /// Begins a POST; `None` if another one is under way.
     pub(crate) fn post(&self) -> Option<Posting> {
-        let free = !self.posting.swap(true, Ordering::AcqRel);
-        free.then(|| Posting { posting: self.posting.clone() })
+        let free = !self.visits.posting.swap(true, Ordering::AcqRel);
+        free.then(|| Posting { visits: self.visits.clone() })
     }
 }
 
 /// A POST that is under way, until this is dropped.
 pub(crate) struct Posting {
-    posting: Arc<AtomicBool>,
+    visits: Arc<Visits>,
 }
 
 impl Drop for Posting {
     fn drop(&mut self) {
-        self.posting.store(false, Ordering::Release);
+        self.visits.posting.store(false, Ordering::Release);
     }
 }
 

@@ -10,7 +10,6 @@ mod polling;
 
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 use std::time::Instant;
@@ -26,11 +25,13 @@ use protocol::{Close, Connection, Event, Packet, Sid};
 use tokio::sync::oneshot;
 
 use crate::application::Application;
+use crate::bond::Bond;
+use crate::config::Config;
 use crate::frames::Input;
 use crate::handle::{Charge, Command, Handle};
 use crate::handshake::Handshake;
 use crate::io::Parked;
-use crate::server::{Live, Polled, Worker, random_sid};
+use crate::server::{Live, Place, Polled, Worker, random_sid};
 use crate::transport::Socket;
 use closing::Closing;
 use joining::Joining;
@@ -72,7 +73,7 @@ pub(crate) struct Session<A: Application> {
     transport: Transport,
     handle: Handle,
     /// Until all namespaces are joined.
-    handshake: Option<Rc<Handshake>>,
+    handshake: Option<Arc<Handshake>>,
     joining: Vec<Joining<A::Member>>,
     members: Vec<(Arc<str>, A::Member)>,
     /// For a namespace that is being joined; they follow the admission.
@@ -96,8 +97,10 @@ impl<A: Application> Session<A> {
         let sid = random_sid()?;
         let base64 = handshake.parameter("b64").is_some();
         let transport = Transport::Polling(Box::new(Polling::new(revision, base64)));
-        let session = Self::start_with(worker, sid, handshake, revision, transport);
-        let polled = Polled::new(session.recipient(), revision);
+        let (handshake, place) = share(worker.config(), handshake);
+        let bond = Bond::new(worker.inner.server.key(), handshake.clone());
+        let session = Self::start_with(worker, sid, (handshake, place), revision, transport);
+        let polled = Polled::new(session.recipient(), revision, bond);
         worker.inner.server.register(sid, polled.clone());
         Ok((sid, polled))
     }
@@ -110,6 +113,7 @@ impl<A: Application> Session<A> {
         socket: Socket,
     ) -> io::Result<()> {
         let sid = random_sid()?;
+        let handshake = share(worker.config(), handshake);
         Self::start_with(worker, sid, handshake, revision, Transport::WebSocket(socket));
         Ok(())
     }
@@ -117,7 +121,7 @@ impl<A: Application> Session<A> {
     fn start_with(
         worker: &Worker<A>,
         sid: Sid,
-        mut handshake: Handshake,
+        (handshake, place): (Option<Arc<Handshake>>, Option<Place>),
         revision: Revision,
         mut transport: Transport,
     ) -> actix::Addr<Self> {
@@ -131,7 +135,6 @@ impl<A: Application> Session<A> {
             limits.ping_timeout,
             limits.max_payload,
         );
-        let place = handshake.place.take();
         let live = Live::new(server, matches!(transport, Transport::WebSocket(_)), place);
         let start = if config.engine_only { Connection::engine_only } else { Connection::new };
         let connection = start(limits.clone(), revision, now());
@@ -151,7 +154,7 @@ impl<A: Application> Session<A> {
             connection,
             transport,
             handle,
-            handshake: (!config.engine_only).then(|| Rc::new(handshake)),
+            handshake,
             joining: Vec::new(),
             members: Vec::new(),
             held: Vec::new(),
@@ -244,7 +247,9 @@ impl<A: Application> Session<A> {
         let application = &self.worker.inner.application;
         let namespace = match &event {
             Event::Event(message) | Event::Ack(message) => message.namespace.clone(),
-            Event::Connect { namespace, .. } | Event::Left { namespace } => namespace.clone(),
+            Event::Excess { namespace, .. }
+            | Event::Connect { namespace, .. }
+            | Event::Left { namespace } => namespace.clone(),
             Event::Data(data) => return application.message(&self.handle, data),
         };
         let left = matches!(event, Event::Left { .. });
@@ -349,6 +354,12 @@ impl<A: Application> Session<A> {
             Transport::WebSocket(_) => deadline,
         }
     }
+}
+
+/// The first request, as long as it is needed, and its place among the limits.
+fn share(config: &Config, mut first: Handshake) -> (Option<Arc<Handshake>>, Option<Place>) {
+    let place = first.place.take();
+    ((!config.engine_only).then(|| Arc::new(first)), place)
 }
 
 impl Transport {

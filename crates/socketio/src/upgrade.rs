@@ -20,6 +20,7 @@ use protocol::Sid;
 use protocol::engine::{Refusal, Revision};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::bond::vouch;
 use crate::doorway::Attended;
 use crate::handshake::{Handshake, parameter, query};
 use crate::polling::{Failure, judge as judge_handshake};
@@ -142,7 +143,7 @@ async fn serve<A: Application>(
     stream: Stream,
 ) -> io::Result<()> {
     let Stream { io, mut first, early } = stream;
-    match judge(&worker, request.head()) {
+    match judge(&worker, request.head()).await {
         Ok(target) => {
             first.extend_from_slice(&switching_protocols(request.head()));
             io.set_nodelay()?;
@@ -161,7 +162,10 @@ enum Target {
     Polling(Polled),
 }
 
-fn judge<A: Application>(worker: &Worker<A>, head: &RequestHead) -> Result<Target, Rejection> {
+async fn judge<A: Application>(
+    worker: &Worker<A>,
+    head: &RequestHead,
+) -> Result<Target, Rejection> {
     let config = worker.config();
     let query = query(head);
     if parameter(&query, "transport") != Some("websocket") || !config.websocket {
@@ -188,7 +192,10 @@ fn judge<A: Application>(worker: &Worker<A>, head: &RequestHead) -> Result<Targe
         return Err(Denial::Forbidden("origin").into());
     }
     match session {
-        Some(session) => Ok(Target::Polling(session)),
+        Some(session) => {
+            vouch(worker, &session, &handshake).await?;
+            Ok(Target::Polling(session))
+        }
         None => {
             let revision = judge_handshake(worker, &mut handshake)?;
             Ok(Target::New(Box::new(handshake), revision))

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 
 use super::input::Input;
 use super::opcode::*;
-use super::{Node, NodeId, Pickle, Reason};
-
-/// Objects of one pickle.
-const NODES: usize = 100_000;
+use super::{Arena, NODES, Node, NodeId, Pickle, Reason};
 
 /// Reads a pickle. It must end where the input does.
 ///
@@ -25,13 +22,13 @@ pub fn read(input: &[u8]) -> Result<Pickle, Reason> {
     if !machine.input.is_empty() {
         return Err(Reason::Corrupt);
     }
-    Ok(Pickle { nodes: machine.nodes, root })
+    Ok(machine.arena.rooted(root))
 }
 
 #[derive(Default)]
 struct Machine<'a> {
     input: Input<'a>,
-    nodes: Vec<Node>,
+    arena: Arena,
     stack: Vec<NodeId>,
     /// Heights of the stack.
     marks: Vec<usize>,
@@ -265,12 +262,8 @@ impl Machine<'_> {
     }
 
     fn push(&mut self, node: Node) -> Result<(), Reason> {
-        if self.nodes.len() >= NODES {
-            return Err(Reason::TooLarge);
-        }
-        let id = u32::try_from(self.nodes.len()).map_err(|_| Reason::TooLarge)?;
-        self.nodes.push(node);
-        self.stack.push(NodeId(id));
+        let id = self.arena.push(node)?;
+        self.stack.push(id);
         Ok(())
     }
 
@@ -312,11 +305,11 @@ impl Machine<'_> {
     fn top_node(&mut self) -> Result<&mut Node, Reason> {
         let NodeId(at) = self.top()?;
         let at = usize::try_from(at).map_err(|_| Reason::Corrupt)?;
-        self.nodes.get_mut(at).ok_or(Reason::Corrupt)
+        self.arena.nodes.get_mut(at).ok_or(Reason::Corrupt)
     }
 
     fn node(&self, NodeId(at): NodeId) -> Result<&Node, Reason> {
         let at = usize::try_from(at).map_err(|_| Reason::Corrupt)?;
-        self.nodes.get(at).ok_or(Reason::Corrupt)
+        self.arena.nodes.get(at).ok_or(Reason::Corrupt)
     }
 }

@@ -18,6 +18,13 @@ pub enum Event {
     },
     /// It sent an event.
     Event(Message),
+    /// It sent an event too many ([`crate::Limits::packet_rate`]), which is dropped.
+    Excess {
+        /// Where it was sent.
+        namespace: Arc<str>,
+        /// The acknowledgement that it asks for.
+        ack: Option<u64>,
+    },
     /// It answered an event.
     Ack(Message),
     /// It sent a message; only on a connection without Socket.IO.

@@ -23,6 +23,9 @@ pub struct Limits {
     pub max_unanswered: usize,
     /// Namespaces joined or being joined at once.
     pub max_namespaces: usize,
+    /// Socket.IO packets a second, and ten seconds' worth of them at once; 0: no limit. An event beyond it
+    /// is an [`crate::Event::Excess`]; ten seconds' worth of packets beyond it are the end.
+    pub packet_rate: u32,
 }
 
 impl Default for Limits {
@@ -38,6 +41,7 @@ impl Default for Limits {
             attachment_timeout: Duration::from_secs(30),
             max_unanswered: 100,
             max_namespaces: 8,
+            packet_rate: 0,
         }
     }
 }

@@ -81,7 +81,11 @@ impl<A: Application> Session<A> {
 
     /// A namespace has one member more. What it was sent meanwhile follows what is queued.
     fn seat(&mut self, namespace: Arc<str>, member: A::Member) {
-        self.worker.inner.server.know(&self.sid);
+        let server = &self.worker.inner.server;
+        server.know(&self.sid);
+        if let Some(polled) = server.find(&self.sid) {
+            polled.bond().join(self.worker.inner.application.member_owner(&member));
+        }
         self.members.reserve_exact(1);
         self.members.push((namespace, member));
         self.transmit();
