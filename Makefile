@@ -20,7 +20,7 @@ T ?= 60
 CARGO_FUZZ := $(TARGET)/tools/bin/cargo-fuzz
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help run demo build test test-rust test-e2e lint fmt bench strangers fuzz clean
+.PHONY: help run demo build test test-rust test-e2e lint fmt bench strangers sessions fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ strangers: node_modules/.done .venv/.done ## what strangers cost: abandoned hand
 	cargo build --workspace --locked
 	PREGON=$(abspath $(TARGET))/debug/pregon PYTHON=$(abspath $(PYTHON)) node bench/strangers.mjs
 
+sessions: build .venv/.done $(REDIS) ## what following sessions takes: logout to disconnect, lookups, CPU
+	PREGON=$(abspath $(TARGET))/release/pregon PYTHON=$(abspath $(PYTHON)) REDIS=$(REDIS) node bench/sessions.mjs
+
 fuzz: $(CARGO_FUZZ) ## each fuzz target for T=60 seconds, or some with FUZZ="session pickle"
 	fuzz/run $(T) $(FUZZ)
 
@@ -76,10 +79,11 @@ node_modules/.done: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	touch $@
 
-.venv/.done: tests/requirements.txt tests/requirements-beaker-1.11.txt tests/requirements-python-socketio-4.txt
+.venv/.done: tests/requirements.txt tests/requirements-beaker-1.11.txt tests/requirements-flask-session-0.5.txt tests/requirements-python-socketio-4.txt
 	python3 -m venv .venv || { $(SUDO) apt-get update && $(SUDO) apt-get install -y python3-venv && python3 -m venv .venv; }
 	.venv/bin/pip install --quiet -r tests/requirements.txt
 	.venv/bin/pip install --quiet --target .venv/beaker-1.11 -r tests/requirements-beaker-1.11.txt
+	.venv/bin/pip install --quiet --target .venv/flask-session-0.5 --no-deps -r tests/requirements-flask-session-0.5.txt
 	.venv/bin/pip install --quiet --target .venv/python-socketio-4 -r tests/requirements-python-socketio-4.txt
 	touch $@
 

@@ -15,6 +15,7 @@ import { Push } from 'zeromq';
 
 import { BASE, connect, freePort, inLanes, notifierTable, startHub } from '../tests/e2e/support.mjs';
 import { handshakePath, joined } from '../tests/e2e/wire.mjs';
+import { percentile, runParts } from './parts.mjs';
 
 const SOCKETS = 64;
 const ABANDONED = 50_000;
@@ -28,25 +29,7 @@ const LANES = 10;
 const MEGABYTE = 1_000_000;
 
 if (process.argv[2] === 'attack') await attack(process.argv[3]);
-else await main();
-
-async function main() {
-  const wrong = [];
-  const parts = { abandoned, fullTilt, memory };
-  for (const part of process.argv[2] ? [parts[process.argv[2]]] : Object.values(parts)) {
-    const cleanups = [];
-    const t = { after: (work) => cleanups.push(work) };
-    try {
-      await part(t, (figure, fine) => {
-        console.log(`${fine === false ? 'OUT OF BOUNDS ' : ''}${figure}`);
-        if (fine === false) wrong.push(figure);
-      });
-    } finally {
-      for (const work of cleanups.reverse()) await work();
-    }
-  }
-  process.exit(wrong.length > 0 ? 1 : 0);
-}
+else await runParts({ abandoned, fullTilt, memory }, process.argv[2]);
 
 /** Handshakes by polling, and never another word: the hub gets all of its memory back. */
 async function abandoned(t, say) {
@@ -103,7 +86,7 @@ async function fullTilt(t, say) {
     while (latencies.length < from + sent) await pause(2);
     return latencies.slice(from).sort((a, b) => a - b);
   };
-  const p99 = (sorted) => sorted[Math.ceil(0.99 * sorted.length) - 1];
+  const p99 = (sorted) => percentile(sorted, 99);
   const figures = { quiet: [], elsewhere: [], here: [] };
   const attackOn = async (url) => {
     const attacker = spawn(process.execPath, [fileURLToPath(import.meta.url), 'attack', url], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import test from 'node:test';
 
 import { BEAKER_JSON, BEAKERS, identityTable, keyOf, startBeaker } from './beaker.mjs';
+import { enter, over, refused, says } from './members.mjs';
 import { startRedis } from './redis.mjs';
-import { connect, hubWithPush, inLanes, LISTENERS, refusal, startHub, table } from './support.mjs';
+import { hubWithPush, inLanes, LISTENERS, startHub, table } from './support.mjs';
 import { ask, handshakePath, webSocket } from './wire.mjs';
 
 const limit = { timeout: 30_000 };
@@ -164,24 +165,6 @@ test('twenty sockets of a session cost as many lookups as one', limit, async (t)
   assert.ok(Math.abs(measured.reads() - measure.reads()) <= 2, `${measured.reads()} lookups`);
 });
 
-test('a Redis user who may read sessions and nothing else is enough', limit, async (t) => {
-  const redis = await startRedis(t);
-  const url = await redisUser(redis, ['+get', '+pttl', '+ping', '+hello', '+client|setname', '%R~beaker_cache:*:session']);
-  const app = await startBeaker(t, redis, BEAKER);
-  const { hub, push } = await hubWithPush(t, { base: settingsFor(url, BEAKER, { revalidate: '200ms' }) });
-  await hub.line(/session store up/);
-  const cookie = await app.login('77');
-  const client = await enter(t, hub, cookie);
-  await says(push, '77', client, 'hello');
-  assert.equal((await fetch(`${hub.admin}/readyz`)).status, 200);
-  await app.logout(cookie);
-  assert.equal(await over(client), 'no_user');
-  const log = await (await redis.client()).sendCommand(['ACL', 'LOG']);
-  const denied = log.map((entry) => entry[entry.indexOf('object') + 1]);
-  // Redis 7.2 and later: the client library introduces itself, and can do without.
-  assert.deepEqual(denied.filter((command) => command !== 'client|setinfo'), []);
-});
-
 test('a Redis user who may not read sessions makes the store unavailable, and the log says why', limit, async (t) => {
   const redis = await startRedis(t);
   const url = await redisUser(redis, ['+get', '+ping', '+hello', '%R~other:*']);
@@ -236,30 +219,4 @@ async function redisUser(redis, rules) {
   const client = await redis.client();
   await client.sendCommand(['ACL', 'SETUSER', 'hub', 'on', '>pw-of-the-hub', '-@all', ...rules]);
   return redis.url.replace('//', '//hub:pw-of-the-hub@');
-}
-
-const enter = (t, hub, cookie, options = {}) =>
-  connect(t, hub, undefined, { extraHeaders: { cookie }, ...options });
-
-/** The reason why a client with that cookie does not get in. */
-async function refused(t, hub, cookie, options = {}) {
-  const { error, active } = await refusal(t, hub, { extraHeaders: { cookie }, ...options });
-  assert.equal(error.message, 'unauthorized');
-  assert.equal(active, false, 'it does not try again by itself');
-  return error.data.reason;
-}
-
-/** Waits until the hub has ended a client's session and its connection; the reason. */
-async function over(client) {
-  await client.until(() => client.disconnects.length > 0);
-  assert.deepEqual(client.disconnects, ['io server disconnect']);
-  const { event, args } = client.heard.at(-1);
-  assert.equal(event, 'session:end');
-  return args[0].reason;
-}
-
-/** Says something to a user, whose client hears it. */
-async function says(push, user, client, data) {
-  await push.send([`u/${user}/`, JSON.stringify({ data })]);
-  await client.until(() => client.data().includes(data));
 }
