@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_http::HttpService;
+use actix_http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use actix_rt::net::TcpStream;
 use actix_server::{Server as HttpServer, ServerHandle};
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
@@ -16,7 +17,7 @@ use socketio::{Limits, Origins};
 use super::tls::{self, Certificate};
 use crate::bundle;
 use crate::clients::{Clients, Gate};
-use crate::config::Config;
+use crate::config::{Config, Identity};
 use crate::demo::{self, Running};
 
 /// As many `request_timeout`s may pass after an answer until the next request has come: a slow client may
@@ -47,6 +48,7 @@ pub(super) fn socketio(config: &Config, max_connections: usize) -> socketio::Con
         },
         tls: server.tls.is_some(),
         trusted_proxies: server.trusted_proxies.clone(),
+        identifying: identifying(config),
         limits: Limits {
             ping_interval: terms.ping_interval,
             ping_timeout: terms.ping_timeout,
@@ -110,4 +112,15 @@ pub(super) fn serve(
     let handle = server.handle();
     actix::spawn(server);
     Ok(handle)
+}
+
+/// Cookies, and what else an application that is asked is shown.
+fn identifying(config: &Config) -> Vec<HeaderName> {
+    let mut names = vec![COOKIE, AUTHORIZATION];
+    for identity in &config.identities {
+        if let Identity::Callback(callback) = identity {
+            names.extend(callback.forward.iter().cloned());
+        }
+    }
+    names
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use awc::error::WsClientError;
 use awc::ws::{Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
@@ -56,7 +57,7 @@ async fn keep_listening(args: &ListenArgs) -> Exit {
         let why = match connect(args).await {
             End::Refused(reason) => return Exit::No(reason),
             End::Unreachable(why) if !was_up => {
-                return Exit::Environment(format!("{}: {why}; does the hub run there?", args.url));
+                return Exit::Environment(format!("{}: {why}", args.url));
             }
             End::Unreachable(why) => why,
             End::Broken(why) => {
@@ -80,7 +81,11 @@ async fn connect(args: &ListenArgs) -> End {
     }
     let (_, mut socket) = match request.connect().await {
         Ok(connected) => connected,
-        Err(error) => return End::Unreachable(error.to_string()),
+        Err(WsClientError::InvalidResponseStatus(status)) => {
+            let why = "that lets nobody in now, or is no hub; its log and its /readyz say why";
+            return End::Unreachable(format!("it answers {status}: {why}"));
+        }
+        Err(error) => return End::Unreachable(format!("{error}; does the hub run there?")),
     };
     let auth = args.user.as_ref().map(|user| serde_json::json!({ "user": user }).to_string());
     let join = format!("40{}", auth.unwrap_or_default());

@@ -153,7 +153,7 @@ async fn call(config: &CallbackIdentity, args: &WhoamiArgs, say: &impl Fn(&str))
     let callback = Callback::new(1, config, None);
     let mut headers = HeaderMap::new();
     let cookies = args.cookie.as_deref();
-    let cookie = cookies.and_then(|cookies| HeaderValue::from_str(cookies).ok());
+    let cookie = cookies.and_then(|cookies| HeaderValue::from_bytes(cookies.as_bytes()).ok());
     if let Some(cookie) = cookie.filter(|cookie| !cookie.is_empty()) {
         headers.insert(COOKIE, cookie);
     }

@@ -67,7 +67,13 @@ impl Cache {
         if self.ended_since(&session, asked) {
             return false;
         }
-        self.sessions.put(session, Entry { at: asked, user: Some(user.clone()), fresh });
+        // Answers overtake each other: a later question's stays.
+        if let Some(Entry { at, user: Some(later), .. }) = self.sessions.peek(&session)
+            && *at > asked
+        {
+            return later == user;
+        }
+        self.insert(session, Entry { at: asked, user: Some(user.clone()), fresh });
         true
     }
 
@@ -80,13 +86,25 @@ impl Cache {
 
     /// The session is over, as the answer to a question of `asked` shows.
     pub fn end(&mut self, session: Fingerprint, asked: Instant) {
-        self.sessions.put(session, Entry { at: asked, user: None, fresh: Duration::ZERO });
+        // Ends are noted by different hands: an older one does not make the later one forgotten.
+        let known = self.sessions.peek(&session).filter(|entry| entry.user.is_none());
+        let at = known.map_or(asked, |entry| entry.at.max(asked));
+        self.insert(session, Entry { at, user: None, fresh: Duration::ZERO });
     }
 
     /// Any session may be over, or another's: all is forgotten that was asked until `asked`, and what is on its way.
     pub fn end_all(&mut self, asked: Instant) {
         self.sessions.clear();
-        self.ended = Some(asked);
+        self.ended = self.ended.max(Some(asked));
+    }
+
+    /// What is pushed out, an end above all, must not be as if it had not been.
+    fn insert(&mut self, session: Fingerprint, entry: Entry) {
+        let out = self.sessions.push(session, entry);
+        if let Some((_, Entry { at, user: None, .. })) = out.filter(|(other, _)| *other != session)
+        {
+            self.ended = self.ended.max(Some(at));
+        }
     }
 }
 
@@ -103,6 +121,8 @@ mod tests {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         assert!(cache.put(session, &user, start, 5 * second));
+        let other = User { id: "78".to_owned(), ..user.clone() };
+        assert!(!cache.put(session, &other, start - second, 5 * second), "of before, and another");
         let found = cache.get(&session, start + 4 * second);
         assert_eq!(found, Some((user.clone(), start)));
         assert_eq!(cache.get(&session, start + 5 * second), None, "too old");
@@ -115,6 +135,27 @@ mod tests {
         assert!(!cache.put(session, &user, start + 3 * second, 5 * second), "asked before that");
         assert!(cache.ended_since(&session, start + 3 * second));
         assert!(cache.put(session, &user, start + 4 * second, 5 * second), "asked after that");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the origin of simulated time")]
+    fn end_is_forgotten_neither_for_an_older_one_nor_for_want_of_room() {
+        let mut cache = Cache::default();
+        let session = |n: usize| Fingerprint::new(0, &n.to_le_bytes());
+        let user = User { id: "77".to_owned(), groups: Vec::new(), expires: None };
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        cache.end(session(0), start + 2 * second);
+        cache.end(session(0), start);
+        assert!(
+            !cache.put(session(0), &user, start + second, second),
+            "asked before the later end"
+        );
+        for n in 1..=CAPACITY.get() {
+            cache.end(session(n), start + 3 * second);
+        }
+        assert!(cache.ended_since(&session(0), start + 2 * second), "pushed out");
+        assert!(cache.put(session(0), &user, start + 4 * second, second), "asked after it");
     }
 
     #[test]

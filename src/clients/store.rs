@@ -139,7 +139,7 @@ impl Store {
             Servers::One(node) => node.dial().await.map(drop),
             Servers::Many(cluster) => cluster.connect().await,
         };
-        outcome.map_err(|error| AskError::Away(error.to_string()))
+        outcome.map_err(|error| AskError::Away(format!("{error}; {}", node::advice(&error))))
     }
 
     /// Connects, and sees to it from then on; returns once that has succeeded, or failed, for the first

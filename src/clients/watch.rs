@@ -1,7 +1,7 @@
 //! The end of sessions: asks again, at intervals, whether each session of a connected user still is
 //! what it was, and ends its connections if not. One question for each session, however many sockets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -20,14 +20,13 @@ use super::changes::{Change, Heard};
 use super::sessions::{Found, Sessions, Shown, Unknown, since_1970};
 use crate::metrics::Metrics;
 use crate::registry::Seat;
+use lanes::Lanes;
 
+mod lanes;
 mod told;
 
 /// Between two looks at what is due, at least: so that many sessions share a look.
 const TICK: Duration = Duration::from_millis(10);
-
-/// Questions on their way at once; the rest comes at the next look.
-const IN_FLIGHT: usize = 256;
 
 /// Between two looks at a session that keeps changing: each page view does that.
 const PACE: Duration = Duration::from_millis(250);
@@ -44,9 +43,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The actor. There is one.
 pub struct Watch {
     sessions: HashMap<Fingerprint, Watched>,
-    /// When each is due; those being asked about are not in it.
-    due: BTreeSet<(Instant, Fingerprint)>,
-    in_flight: usize,
+    /// When each is due.
+    lanes: Lanes,
     /// When the next look is, if any is to come.
     alarm: Option<(Instant, SpawnHandle)>,
     next_socket: u64,
@@ -165,8 +163,7 @@ impl Watch {
     pub fn new(metrics: Metrics) -> Self {
         Self {
             sessions: HashMap::new(),
-            due: BTreeSet::new(),
-            in_flight: 0,
+            lanes: Lanes::default(),
             alarm: None,
             next_socket: 0,
             ended: 0,
@@ -180,10 +177,9 @@ impl Watch {
 
     /// Sees to it that somebody looks when the next session is due.
     fn wake(&mut self, ctx: &mut Context<Self>) {
-        let Some((first, _)) = self.due.first() else { return };
-        let at = (*first).max(now() + TICK);
-        if self.in_flight >= IN_FLIGHT || self.alarm.as_ref().is_some_and(|(alarm, _)| *alarm <= at)
-        {
+        let Some(first) = self.lanes.first() else { return };
+        let at = first.max(now() + TICK);
+        if self.alarm.as_ref().is_some_and(|(alarm, _)| *alarm <= at) {
             return;
         }
         let alarm = ctx.run_later(at.duration_since(now()), |watch, ctx| {
@@ -197,20 +193,17 @@ impl Watch {
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let now = now();
-        while self.in_flight < IN_FLIGHT {
-            let Some((at, session)) = self.due.first().copied() else { break };
-            if at > now {
-                break;
-            }
-            self.due.remove(&(at, session));
-            let Some(watched) = self.sessions.get_mut(&session) else { continue };
+        while let Some((place, session)) = self.lanes.take(now) {
+            let Some(watched) = self.sessions.get_mut(&session) else {
+                self.lanes.landed(place);
+                continue;
+            };
             watched.due = None;
             watched.looked = Some(now);
-            self.in_flight += 1;
             let (sessions, credential) = (watched.sessions.clone(), watched.credential.clone());
             let question = async move { sessions.ask(&credential).await };
             ctx.spawn(question.into_actor(self).map(move |answer, watch, ctx| {
-                watch.in_flight -= 1;
+                watch.lanes.landed(place);
                 watch.judge(session, now, answer, ctx);
                 watch.log(ctx);
                 watch.look(ctx);
@@ -331,16 +324,17 @@ impl Watch {
     fn schedule_at(&mut self, session: Fingerprint, at: Instant) {
         let Some(watched) = self.sessions.get_mut(&session) else { return };
         let at = watched.due.map_or(at, |due| due.min(at));
+        let place = watched.sessions.place();
         if let Some(before) = watched.due.replace(at) {
-            self.due.remove(&(before, session));
+            self.lanes.remove(place, before, session);
         }
-        self.due.insert((at, session));
+        self.lanes.insert(place, at, session);
     }
 
     fn forget(&mut self, session: Fingerprint) -> Option<Watched> {
         let watched = self.sessions.remove(&session)?;
         if let Some(at) = watched.due {
-            self.due.remove(&(at, session));
+            self.lanes.remove(watched.sessions.place(), at, session);
         }
         Some(watched)
     }

@@ -108,7 +108,7 @@ fn session(section: &mut Section<'_>, preset: Preset) -> SessionIdentity {
     let timeout = section.take("timeout", Duration::ZERO);
     let counts_itself = matches!(id, IdFormat::AuthTkt(_));
     if !timeout.value.is_zero() && accessed.is_empty() && !counts_itself {
-        let message = "counts from the time at `accessed`, which is empty";
+        let message = "counts from the time of last use at `accessed`, which is empty; leave it out: the store lets the session expire";
         section.mistake(&timeout.source, "timeout", message);
     }
     let max_bytes = section.take_if("max_bytes", Size(256 << 10), rules::some_bytes).value.0;
@@ -161,8 +161,15 @@ fn texts(items: &[&str]) -> Vec<String> {
 /// From the settings, or better from a file that only the hub can read.
 fn secrets(section: &mut Section<'_>, id: &IdFormat, allow_unsigned: bool) -> Vec<Secret> {
     let mut lines = section.take("secrets", Vec::<String>::new()).value;
-    if let Some(text) = file(section, "secrets_file") {
-        lines.extend(text.lines().map(|line| line.trim().to_owned()));
+    let named = !section.peek("secrets_file").is_empty();
+    let text = file(section, "secrets_file");
+    let unreadable = named && text.is_none();
+    lines.extend(text.iter().flat_map(|text| text.lines()).map(|line| line.trim().to_owned()));
+    if lines.iter().any(|line| line.starts_with("-----BEGIN")) {
+        // Whoever takes a public key for a secret lets everybody sign who has it.
+        let source = section.source();
+        let message = "a PEM file is no secret; a public key belongs into public_key_file";
+        section.mistake(&source, "secrets", message);
     }
     let secrets: Vec<_> = lines.iter().filter_map(|line| Secret::new(line.as_bytes())).collect();
     let source = section.source();
@@ -175,7 +182,11 @@ fn secrets(section: &mut Section<'_>, id: &IdFormat, allow_unsigned: bool) -> Ve
     };
     match needless {
         Some(advice) if !secrets.is_empty() => section.mistake(&source, "secrets", advice),
-        None if secrets.is_empty() && !(allow_unsigned && matches!(id, IdFormat::Beaker)) => {
+        // One that cannot be read is a mistake already.
+        None if secrets.is_empty()
+            && !unreadable
+            && !(allow_unsigned && matches!(id, IdFormat::Beaker)) =>
+        {
             let advice = "none; put the application's session secret into secrets_file, one a line, the newest first";
             section.mistake(&source, "secrets", advice);
         }

@@ -252,7 +252,7 @@ fn sessions_that_could_not_work_are_mistakes() {
         ),
         (
             "preset = \"beaker\"\nid = \"raw\"\ntimeout = 60\naccessed = \"\"",
-            "identity.timeout: counts from the time at `accessed`, which is empty",
+            "identity.timeout: counts from the time of last use at `accessed`, which is empty",
         ),
         (
             "preset = \"beaker\"\nid = \"raw\"\nunwrap = [\"json\", \"pickle\"]",

@@ -63,6 +63,25 @@ test('before anybody has joined, the id is the first sender\'s, too', limit, asy
   assert.match((await victim.get()).body, /^40\{/);
 });
 
+test('to have the hub look whose an id is costs as much as a handshake, and is as limited', limit, async (t) => {
+  const listeners = LISTENERS.replace('handshakes_per_address = 0', 'handshakes_per_address = 1');
+  const { app, hub, push } = await stage(t, listeners);
+  const cookie = await app.login('77');
+  const victim = await poll(hub, { headers: { cookie } });
+  assert.match(await victim.join(), /^40\{/);
+  const statuses = [];
+  for (let n = 0; n < 30; n += 1) {
+    const headers = { cookie: cookie.replace(/.{4}$/, String(1_000 + n)) };
+    statuses.push((await ask(hub.url, victim.path, { method: 'POST', body: '1', headers })).status);
+  }
+  assert.deepEqual([...new Set(statuses)], [403, 429]);
+  assert.ok(statuses.filter((status) => status === 403).length < 15, `${statuses}`);
+  // Who brings what the first request brought is not asked about.
+  const waiting = victim.get();
+  await push.send(['u/77/', '{"data":"for 77"}']);
+  assert.match((await waiting).body, /for 77/);
+});
+
 test('a cookie that was renewed, or has company, still opens its own user\'s connection', limit, async (t) => {
   const { app, hub, push } = await stage(t);
   const cookie = await app.login('77');
@@ -105,10 +124,10 @@ test('where cookies say nothing of the user, they may change', limit, async (t) 
 });
 
 /** Redis, an application, and a hub that knows its sessions and has a notifier. */
-async function stage(t) {
+async function stage(t, listeners = LISTENERS) {
   const redis = await startRedis(t);
   const app = await startBeaker(t, redis, BEAKER);
-  const { hub, push } = await hubWithPush(t, { base: LISTENERS + table('[redis]', { url: redis.url }) + identityTable(BEAKER, {}) });
+  const { hub, push } = await hubWithPush(t, { base: listeners + table('[redis]', { url: redis.url }) + identityTable(BEAKER, {}) });
   await hub.line(/session store up/);
   return { redis, app, hub, push };
 }

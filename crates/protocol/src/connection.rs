@@ -46,6 +46,8 @@ pub struct Connection {
     /// Unless a namespace is joined.
     join_by: Option<Instant>,
     namespaces: Vec<Namespace>,
+    /// How often the client was refused one.
+    refusals: usize,
     incomplete: Option<Box<Incomplete>>,
     /// Namespace and id of each event whose answer is awaited, oldest first.
     unanswered: VecDeque<(Arc<str>, u64)>,
@@ -70,6 +72,7 @@ impl Connection {
             revision,
             bare: false,
             namespaces: Vec::new(),
+            refusals: 0,
             incomplete: None,
             unanswered: VecDeque::new(),
             events: VecDeque::new(),
@@ -220,6 +223,7 @@ impl Connection {
     /// Refuses a namespace that the client asked for; `data` is JSON.
     pub fn refuse(&mut self, namespace: &str, message: &str, data: Option<&str>) {
         self.namespaces.retain(|n| &*n.name != namespace || n.joined);
+        self.refusals += 1;
         let message = serde_json::Value::from(message);
         let payload = match (self.revision, data) {
             (Revision::Three, Some(data)) => data.to_owned(),
@@ -320,6 +324,10 @@ impl Connection {
             || name.len() > MAX_NAMESPACE_LENGTH
         {
             return Err(Close::Protocol);
+        }
+        // Each attempt may cost the application a question to somebody else.
+        if self.refusals >= self.limits.max_namespaces {
+            return Err(Close::Rate);
         }
         self.request(if name == "/" { root() } else { name.into() }, auth);
         Ok(())

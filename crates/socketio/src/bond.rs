@@ -4,11 +4,10 @@
 //! As long as a request brings what the first one brought, byte for byte, that costs a hash. If not, the
 //! application says who it is: cookies are renewed under a living connection.
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use actix_http::header::{AUTHORIZATION, COOKIE};
 use parking_lot::Mutex;
 
 use crate::polling::Failure;
@@ -35,8 +34,8 @@ enum Owner {
 }
 
 impl Bond {
-    pub(crate) fn new(key: &RandomState, first: Option<Arc<Handshake>>) -> Self {
-        let brought = first.as_ref().map_or(0, |first| brought(key, first));
+    pub(crate) fn new<A: Application>(worker: &Worker<A>, first: Option<Arc<Handshake>>) -> Self {
+        let brought = first.as_ref().map_or(0, |first| brought(worker, first));
         let owner = first.map_or(Owner::Joined(None), Owner::Unjoined);
         Self { state: Mutex::new(State { brought, owner }) }
     }
@@ -59,7 +58,7 @@ pub(crate) async fn vouch<A: Application>(
 ) -> Result<(), Failure> {
     let application = &worker.inner.application;
     let bond = session.bond();
-    let brings = brought(worker.inner.server.key(), request);
+    let brings = brought(worker, request);
     let owner = {
         let state = bond.state.lock();
         if state.brought == brings {
@@ -71,6 +70,11 @@ pub(crate) async fn vouch<A: Application>(
         application.refused(request, denial);
         Failure::Denied(denial)
     };
+    // To ask costs as much as to let somebody in: it is for nobody to do as often as they like.
+    let _turn = match owner {
+        Owner::Joined(None) => None,
+        _ => Some(worker.inner.server.admit(request.remote).map_err(denied)?),
+    };
     let owner = match owner {
         Owner::Joined(owner) => owner,
         Owner::Unjoined(first) => match application.owner(&first).await {
@@ -81,15 +85,20 @@ pub(crate) async fn vouch<A: Application>(
     if owner.is_some() && application.owner(request).await.map_err(denied)? != owner {
         return Err(denied(Denial::Forbidden("other_user")));
     }
-    bond.state.lock().brought = brings;
+    let mut state = bond.state.lock();
+    // Somebody has joined while this was asked; then it was not asked of them.
+    if owner.is_none() && matches!(state.owner, Owner::Joined(Some(_))) {
+        return Err(denied(Denial::Forbidden("other_user")));
+    }
+    state.brought = brings;
     Ok(())
 }
 
-/// A keyed hash of what a browser sends along by itself.
-fn brought(key: &RandomState, request: &Handshake) -> u64 {
-    let mut hasher = key.build_hasher();
-    for name in [COOKIE, AUTHORIZATION] {
-        for value in request.headers.get_all(name.clone()) {
+/// A keyed hash of what the application knows a browser by.
+fn brought<A: Application>(worker: &Worker<A>, request: &Handshake) -> u64 {
+    let mut hasher = worker.inner.server.key().build_hasher();
+    for name in &worker.config().identifying {
+        for value in request.headers.get_all(name) {
             // With its length, so that no value runs into the next.
             value.as_bytes().hash(&mut hasher);
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use ipnet::IpNet;
 
 use crate::{Limits, Origins};
@@ -46,6 +47,9 @@ pub struct Config {
     pub tls: bool,
     /// Proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Headers by which the application knows who asks: a polling client's later request that brings others
+    /// than its first is shown to [`crate::Application::owner`].
+    pub identifying: Vec<HeaderName>,
     /// What a connection may cost.
     pub limits: Limits,
 }
@@ -71,6 +75,7 @@ impl Default for Config {
             origins: Origins::Own,
             tls: false,
             trusted_proxies: Vec::new(),
+            identifying: vec![COOKIE, AUTHORIZATION],
             limits: Limits::default(),
         }
     }

@@ -98,7 +98,7 @@ impl<A: Application> Session<A> {
         let base64 = handshake.parameter("b64").is_some();
         let transport = Transport::Polling(Box::new(Polling::new(revision, base64)));
         let (handshake, place) = share(worker.config(), handshake);
-        let bond = Bond::new(worker.inner.server.key(), handshake.clone());
+        let bond = Bond::new(worker, handshake.clone());
         let session = Self::start_with(worker, sid, (handshake, place), revision, transport);
         let polled = Polled::new(session.recipient(), revision, bond);
         worker.inner.server.register(sid, polled.clone());

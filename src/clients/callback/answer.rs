@@ -90,8 +90,15 @@ pub fn read(body: &[u8], caching: Option<Duration>, now: Duration) -> Result<Ver
         return Err(Complaint::Garbled("not a JSON object".to_owned()));
     }
     let Body { user, groups, expires_in, reason } = serde_json::from_slice(body)
-        // The error does not repeat what was read, but for a key or a kind.
-        .map_err(|error| Complaint::Garbled(format!("not the JSON expected: {error}")))?;
+        // Where, and not what: the error itself may repeat what was read.
+        .map_err(|error| {
+            Complaint::Garbled(format!(
+                "not the JSON expected at line {}, column {}: user is needed, groups is a list, \
+                 expires_in a number, reason text",
+                error.line(),
+                error.column()
+            ))
+        })?;
     if user.is_null() {
         let given = |reason: &String| Reason::ALL.into_iter().find(|one| one.as_str() == reason);
         return Ok(Verdict::Nobody(reason.as_ref().and_then(given).unwrap_or(Reason::NoUser)));

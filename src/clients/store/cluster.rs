@@ -159,17 +159,20 @@ impl Cluster {
     /// Asks one server after the other for the map, and takes the first; each time another is the first,
     /// so that none is believed for ever.
     async fn look(&self) -> Result<(), RedisError> {
-        let mut connections: Vec<_> =
-            self.nodes().iter().filter_map(|node| node.connection().ok()).collect();
-        if !connections.is_empty() {
+        let connections = {
             let mut map = self.map.lock();
+            let up = |(address, entry): (&Address, &Entry)| {
+                Some((address.0.clone(), entry.node.connection().ok()?))
+            };
+            let mut up: Vec<_> = map.servers.iter().filter_map(up).collect();
             map.turn = map.turn.wrapping_add(1);
-            let turn = map.turn % connections.len();
-            connections.rotate_left(turn);
-        }
+            let turn = map.turn.checked_rem(up.len()).unwrap_or(0);
+            up.rotate_left(turn);
+            up
+        };
         let mut failed = (ErrorKind::Io, "no server of the Cluster answers").into();
-        for mut connection in connections {
-            match slots(&mut connection, "").await {
+        for (host, mut connection) in connections {
+            match slots(&mut connection, &host).await {
                 Ok(slots) => return self.learn(slots),
                 Err(error) => failed = error,
             }
@@ -285,7 +288,12 @@ async fn slots(connection: &mut MultiplexedConnection, host: &str) -> Result<Slo
             let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| host.to_owned());
             Ok((first, last, (name, redis::from_redis_value(next())?)))
         })
-        .collect()
+        .collect::<Result<Slots, _>>()
+        .and_then(|slots| if slots.is_empty() { Err(empty()) } else { Ok(slots) })
+}
+
+fn empty() -> RedisError {
+    (ErrorKind::Parse, "a server knows of no slots; it is in no Cluster").into()
 }
 
 fn unreadable() -> RedisError {

@@ -299,7 +299,7 @@ async fn ping(connection: &mut MultiplexedConnection) -> Result<Duration, RedisE
 }
 
 /// What to do about it.
-fn advice(error: &RedisError) -> &'static str {
+pub(super) fn advice(error: &RedisError) -> &'static str {
     match error.code() {
         Some("NOPERM") => {
             "let the hub's Redis user GET the session keys, and PING; the README has the ACL line"

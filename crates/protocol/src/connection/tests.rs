@@ -101,6 +101,19 @@ fn refused_namespace_does_not_count_as_joined() {
 }
 
 #[test]
+fn client_that_is_refused_again_and_again_is_cut() {
+    let mut peer = Peer::new();
+    let most = Limits::default().max_namespaces;
+    for n in 0..most {
+        peer.send(&format!("40{{\"token\":\"{n}\"}}")).unwrap();
+        assert!(peer.connection.poll_event().is_some());
+        peer.connection.refuse("/", "unauthorized", None);
+    }
+    assert_eq!(peer.sent().len(), most);
+    assert_eq!(peer.send("40{\"token\":\"more\"}"), Err(Close::Rate));
+}
+
+#[test]
 fn connect_carries_auth_and_refusal_carries_data() {
     let mut peer = Peer::new();
     peer.send("40{\"user\":\"42\"}").unwrap();
