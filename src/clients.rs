@@ -125,28 +125,28 @@ impl Clients {
             remote: request.handshake.remote,
             auth: request.auth.as_deref(),
         };
-        let mut turned = Turned::Away("no_user");
+        let mut turned = "no_user";
         for identity in self.gate.identities.iter() {
             match identity {
                 Identity::Dev => match dev::identify(request, self.gate.listen) {
                     Ok(user) => return Ok(Known { user, groups: Vec::new(), session: None }),
-                    Err(reason) => turned = turned.or(reason),
+                    Err(reason) => turned = most_telling(turned, reason),
                 },
                 Identity::Session(sessions) => match sessions.identify(&visitor).await {
                     Ok(found) => match known(found) {
                         Some(known) => return Ok(known),
-                        None => turned = turned.or("no_user"),
+                        None => turned = most_telling(turned, "no_user"),
                     },
-                    Err(Unknown::Refused(reason)) => turned = turned.or(reason.as_str()),
+                    Err(Unknown::Refused(reason)) => turned = most_telling(turned, reason.as_str()),
                     Err(Unknown::Over(reason, session)) => {
                         self.doubt(session);
-                        turned = turned.or(reason.as_str());
+                        turned = most_telling(turned, reason.as_str());
                     }
                     Err(Unknown::Unavailable) => return Err(Turned::Unavailable),
                 },
             }
         }
-        Err(turned)
+        Err(Turned::Away(turned))
     }
 
     /// Who came with this session and is still here is looked at again.
@@ -191,13 +191,11 @@ impl Clients {
     }
 }
 
-impl Turned {
-    /// What is told of several refusals: the most telling, which is the first that is not just an absence.
-    fn or(self, reason: &'static str) -> Self {
-        match self {
-            Self::Away("no_user" | "no_cookie") => Self::Away(reason),
-            other => other,
-        }
+/// What is told of several refusals: the most telling, which is the first that is not just an absence.
+pub fn most_telling(before: &'static str, reason: &'static str) -> &'static str {
+    match before {
+        "no_user" | "no_cookie" => reason,
+        other => other,
     }
 }
 

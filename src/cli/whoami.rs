@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{Exit, WhoamiArgs, run};
 use crate::clients::callback::{Callback, Verdict};
+use crate::clients::most_telling;
 use crate::clients::sessions::Visitor;
 use crate::clients::store::{AskError, Store};
 use crate::config::{
@@ -54,38 +55,28 @@ pub fn whoami(args: &WhoamiArgs) -> Result<(), Exit> {
 }
 
 async fn ask(config: &Config, args: &WhoamiArgs, now: Duration) -> Answer {
-    let mut answer = Answer::Anonymous("no_user");
+    let mut turned = "no_user";
     for (place, identity) in config.identities.iter().enumerate() {
         let say = |step: &str| {
             if args.verbose {
                 eprintln!("identity {}: {step}", place + 1);
             }
         };
-        match identity {
-            Identity::Dev => say("dev: takes no cookies; a client says itself who it is"),
-            Identity::Callback(callback) => match call(callback, args, &say).await {
-                Answer::Anonymous(reason) => {
-                    if matches!(answer, Answer::Anonymous("no_user" | "no_cookie")) {
-                        answer = Answer::Anonymous(reason);
-                    }
-                }
-                other => return other,
-            },
-            Identity::Session(session) => {
-                match follow(session, &config.redis, args, now, &say).await {
-                    Answer::User(user) => return Answer::User(user),
-                    // Whose this cookie is may be known again soon; nobody else may be taken for it.
-                    Answer::Unavailable => return Answer::Unavailable,
-                    Answer::Anonymous(reason) => {
-                        if matches!(answer, Answer::Anonymous("no_user" | "no_cookie")) {
-                            answer = Answer::Anonymous(reason);
-                        }
-                    }
-                }
+        let told = match identity {
+            Identity::Dev => {
+                say("dev: takes no cookies; a client says itself who it is");
+                continue;
             }
+            Identity::Callback(callback) => call(callback, args, &say).await,
+            Identity::Session(session) => follow(session, &config.redis, args, now, &say).await,
+        };
+        match told {
+            Answer::Anonymous(reason) => turned = most_telling(turned, reason),
+            // Whose this is may be known again soon; nobody else may be taken for it.
+            Answer::User(_) | Answer::Unavailable => return told,
         }
     }
-    answer
+    Answer::Anonymous(turned)
 }
 
 /// The chain of one identity. Neither ids nor secrets are shown.

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use socketio::{Denial, Handshake};
 
-use super::Identity;
 use super::sessions::{Unknown, Visitor};
+use super::{Identity, most_telling};
 
 /// # Errors
 /// Nobody's, or nobody can say.
@@ -23,7 +23,7 @@ pub(super) async fn of(
         remote: handshake.remote,
         auth: None,
     };
-    let mut nobody = None;
+    let mut nobody: Option<&'static str> = None;
     for identity in identities {
         match identity {
             // What it goes by comes with the join, not with each request.
@@ -31,13 +31,14 @@ pub(super) async fn of(
             Identity::Session(sessions) => match sessions.identify(&visitor).await {
                 Ok(found) => return Ok(Some(number(&found.user.id))),
                 Err(Unknown::Refused(reason) | Unknown::Over(reason, _)) => {
-                    nobody.get_or_insert(Denial::Forbidden(reason.as_str()));
+                    let reason = reason.as_str();
+                    nobody = Some(nobody.map_or(reason, |before| most_telling(before, reason)));
                 }
                 Err(Unknown::Unavailable) => return Err(Denial::Unavailable("store_unavailable")),
             },
         }
     }
-    nobody.map_or(Ok(None), Err)
+    nobody.map_or(Ok(None), |reason| Err(Denial::Forbidden(reason)))
 }
 
 /// Stands for a user as long as the hub runs. Nobody outside can find two users with the same one.

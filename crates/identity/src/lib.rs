@@ -31,6 +31,7 @@ pub use beaker::BeakerKeys;
 pub use credential::{Credential, Credentials, Secret};
 pub use document::Document;
 pub use jwt::{Algorithm, KeyError, PublicKey, Tokens, keys_from_jwks, keys_from_pem};
+pub use percent::decode as percent_decoded;
 pub use reason::Reason;
 pub use recipe::{IdFormat, Lookup, Recipe, User};
 pub use regex::Regex as Pattern;

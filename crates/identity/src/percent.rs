@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// What an encoded text says; nothing, if an escape is broken or what comes out is not UTF-8.
-pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(text.into());
     }
@@ -37,6 +37,8 @@ mod tests {
             ("%+1", None),
             ("%ff", None),
             ("%é0", None),
+            ("%61%2fb %C3%A9", Some("a/b é")),
+            ("%%41", None),
         ];
         for (text, expected) in cases {
             assert_eq!(decode(text).as_deref(), expected, "{text}");

@@ -220,7 +220,7 @@ impl Recipe {
     }
 
     fn name(&self, document: &Document) -> Result<String, Reason> {
-        document.name(&self.user).filter(|id| valid(id)).ok_or(Reason::NoUser)
+        document.name(&self.user).filter(|id| User::may_be_called(id)).ok_or(Reason::NoUser)
     }
 
     /// How far the value of a session can be followed, in words, without what it says.
@@ -248,11 +248,11 @@ impl Recipe {
 
     fn groups(&self, document: &Document) -> Result<Vec<String>, Reason> {
         let mut groups = BTreeSet::new();
-        for group in document.names(&self.groups).filter(|group| valid(group)) {
+        for group in document.names(&self.groups).filter(|group| User::may_be_called(group)) {
             if groups.contains(&*group) {
                 continue;
             }
-            if groups.len() == GROUPS {
+            if groups.len() == User::MAX_GROUPS {
                 return Err(Reason::TooLarge);
             }
             groups.insert(group.into_owned());
@@ -267,11 +267,14 @@ const MAX_ID: usize = 256;
 /// Bytes; Beaker makes no cookie of more than 4064, nor would browsers keep it.
 const MAX_SESSION: usize = 4_096;
 
-/// Every connection joins all its groups.
-const GROUPS: usize = 1_000;
+impl User {
+    /// Every connection joins all its groups.
+    pub const MAX_GROUPS: usize = 1_000;
 
-fn valid(name: &str) -> bool {
-    (1..=256).contains(&name.len()) && !name.chars().any(char::is_control)
+    /// Whether a user, or a group, can have that name.
+    pub fn may_be_called(name: &str) -> bool {
+        (1..=256).contains(&name.len()) && !name.chars().any(char::is_control)
+    }
 }
 
 impl fmt::Debug for Lookup {

@@ -109,7 +109,7 @@ pub fn read(body: &[u8], caching: Option<Duration>, now: Duration) -> Result<Ver
     })?;
     let mut members = BTreeSet::new();
     members.extend(groups.unwrap_or_default().iter().filter_map(name));
-    if members.len() > GROUPS {
+    if members.len() > User::MAX_GROUPS {
         return Err(garbled("more than 1000 groups"));
     }
     let left = match expires_in {
@@ -127,17 +127,13 @@ pub fn read(body: &[u8], caching: Option<Duration>, now: Duration) -> Result<Ver
     Ok(Verdict::User(user, caching))
 }
 
-/// Every connection joins all its groups.
-const GROUPS: usize = 1_000;
-
 fn name(value: &Value) -> Option<String> {
     let name = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) if !number.is_f64() => number.to_string(),
         _ => return None,
     };
-    let valid = (1..=256).contains(&name.len()) && !name.chars().any(char::is_control);
-    valid.then_some(name)
+    User::may_be_called(&name).then_some(name)
 }
 
 /// How long the answer may be kept, if its `Cache-Control` says so. `private` is no hindrance: it is
